@@ -1,0 +1,34 @@
+"""What surrounds the running code: its session, its agent, the event in the course of which it runs.
+
+Context variables follow tasks and, where the caller copies the context, threads; nothing here walks the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from agentops_local.session import Session
+
+T = TypeVar("T")
+
+session: ContextVar[Session | None] = ContextVar("agentops_local_session", default=None)
+agent_id: ContextVar[UUID | None] = ContextVar("agentops_local_agent_id", default=None)
+event_id: ContextVar[UUID | None] = ContextVar("agentops_local_event_id", default=None)
+
+# Names of the agents made in this process, whatever the session: an agent may be made before there is one.
+agent_names: dict[str, str] = {}
+
+
+@contextmanager
+def bound(variable: ContextVar[T], value: T) -> Iterator[None]:
+    """Gives a variable a value for the length of a block."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)

@@ -1,0 +1,38 @@
+"""The errors of agentops_local.
+
+AgentOpsLocalError
+├── WrongUse (also ValueError)      a value the caller gave cannot be accepted; the message names it and the remedy
+├── DatabaseUnusable                this file cannot serve as the database; the message says why and what to do
+│   ├── DatabaseTooNew              it was written by a newer version of agentops_local
+│   └── ForeignDatabase             it is an SQLite file of another program, or no SQLite file at all
+└── StoreFault                      the database could not be written now (disk full, lock held too long, ...)
+
+None of them reaches the user's program from `record()` or a decorator: there a fault of ours is logged, counted and
+shown by `agentops-local doctor` (see `agentops_local.faults`). Reading functions and the command line do raise them.
+"""
+
+from __future__ import annotations
+
+
+class AgentOpsLocalError(Exception):
+    """Base of every error this package raises."""
+
+
+class WrongUse(AgentOpsLocalError, ValueError):
+    """A value given by the caller cannot be accepted."""
+
+
+class DatabaseUnusable(AgentOpsLocalError):
+    """A file cannot serve as the database."""
+
+
+class DatabaseTooNew(DatabaseUnusable):
+    """The database was written by a newer version; it is left untouched."""
+
+
+class ForeignDatabase(DatabaseUnusable):
+    """The file belongs to another program; it is left untouched."""
+
+
+class StoreFault(AgentOpsLocalError):
+    """The database could not be written at this moment."""

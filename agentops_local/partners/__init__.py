@@ -1,0 +1,1 @@
+"""Handlers for other people's frameworks. Nothing here is imported unless the user asks for it by name."""

@@ -1,0 +1,200 @@
+"""Prompts as a tree of prefixes: each message stored once, a longer conversation costs only what is new in it.
+
+What costs is not storing but hashing and encoding, so this process remembers its last conversations as plain Python
+values and compares a new prompt with them: the same prefix is recognised without encoding it again (a 300-turn
+conversation takes 109 µs a call at its end instead of 2.9 ms). What is remembered are copies, so a message edited in
+place is noticed. The rest is found, or written, in the database, which all processes share.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+from agentops_local.recorder.payload import Recipe, cut, place
+from agentops_local.serialize import MEDIA_LIMIT, dump
+
+REMEMBERED = 32  # conversations
+REMEMBERED_BYTES = 64 << 20  # of their messages, so that images do not fill the memory of the program
+
+_TOP = "SELECT max(id) FROM messages"
+_ROOT = "SELECT id FROM messages WHERE parent IS NULL AND hash = ?"
+_CHILD = (
+    "SELECT id FROM messages WHERE id = ?1 + 1 AND parent = ?1 AND hash IS NULL AND content = ?2 "
+    "UNION ALL SELECT id FROM messages WHERE parent = ?1 AND hash = ?3"
+)
+_INSERT = "INSERT INTO messages (id, parent, hash, content) VALUES "
+_ROWS = 64  # at most so many in one statement; SQLite before 3.32 takes 999 values
+_inserts: dict[int, str] = {n: _INSERT + ", ".join(["(?, ?, ?, ?)"] * n) for n in range(1, _ROWS + 1)}
+
+Redact = Callable[[object], object] | None
+
+
+class _Encoded:
+    """A remembered message that Python's == would compare too loosely (1 == True == 1.0) or that is no plain data:
+    it is equal to what encodes to the same JSON."""
+
+    __slots__ = ("_digest",)
+    __hash__ = None  # type: ignore[assignment]  # it is only ever compared
+
+    def __init__(self, raw: bytes) -> None:
+        self._digest = blake2b(raw, digest_size=16).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return blake2b(dump(other, MEDIA_LIMIT), digest_size=16).digest() == self._digest
+
+
+class _Loose(Exception):
+    """A message is not made of dict, list, str and None alone."""
+
+
+def _copy(value: object) -> object:
+    kind = type(value)
+    if kind is str or value is None:
+        return value
+    if kind is dict:
+        return {_text(key): _copy(item) for key, item in value.items()}  # type: ignore[attr-defined]
+    if kind is list:
+        return [_copy(item) for item in value]  # type: ignore[attr-defined]
+    raise _Loose
+
+
+def _text(key: object) -> str:
+    if type(key) is not str:
+        raise _Loose
+    return key
+
+
+def remembered(message: object) -> object:
+    """What is kept of a message: equal to it, and to nothing that would be stored differently."""
+    try:
+        return _copy(message)
+    except (_Loose, RecursionError, RuntimeError):  # RuntimeError: another thread changes it
+        return _Encoded(dump(message, MEDIA_LIMIT))
+
+
+class Conversation(NamedTuple):
+    """Messages known to be in the database, in order, and the nodes that hold them."""
+
+    epoch: int
+    messages: list[object]
+    nodes: list[int]
+    size: int
+
+
+class Node(NamedTuple):
+    """A message to be found or written: its content, and the JSON that it is known by."""
+
+    raw: bytes
+    content: str | Recipe
+
+    def hash(self) -> bytes:
+        """What it is found by, as a root or a branch."""
+        return blake2b(self.raw, digest_size=16).digest()
+
+
+class PromptTree:
+    """The part of the tree that this process remembers; the last conversations, newest first.
+
+    Args:
+        redact: applied to every message before it is encoded.
+    """
+
+    def __init__(self, redact: Redact = None) -> None:
+        self._redact = redact
+        self._recent: list[Conversation] = []  # replaced, never changed: threads read it without a lock
+
+    def encode(self, message: object) -> Node:
+        """A message as it will be stored."""
+        raw = dump(message, MEDIA_LIMIT, self._redact)
+        return Node(raw, cut(raw))
+
+    def known(self, prompt: Sequence[object], epoch: int) -> tuple[Conversation | None, int]:
+        """The remembered conversation with the longest common prefix, and how many messages that is."""
+        best: Conversation | None = None
+        most = 0
+        for conversation in self._recent:
+            if conversation.epoch != epoch:
+                continue
+            common = _common(conversation.messages, prompt)
+            if common > most:
+                best, most = conversation, common
+                if most == len(prompt) or most == len(conversation.messages):
+                    break
+        return best, most
+
+    def remember(
+        self, epoch: int, base: Conversation | None, common: int, new: Sequence[object], nodes: Sequence[int], size: int
+    ) -> None:
+        """Remembers a conversation: the first `common` messages of `base`, then new ones with their nodes."""
+        if base is None:
+            grown = Conversation(epoch, list(map(remembered, new)), list(nodes), size)
+        else:
+            grown = Conversation(
+                epoch, [*base.messages[:common], *map(remembered, new)], [*base.nodes[:common], *nodes], base.size + size
+            )
+        # What it continues is no longer needed: a prompt that goes on from there finds the same prefix in this one.
+        continued = base if base is not None and common >= len(base.messages) - 1 else None
+        recent = [grown]
+        total = grown.size
+        for conversation in self._recent[:REMEMBERED]:
+            total += conversation.size
+            if conversation is not continued and total <= REMEMBERED_BYTES:
+                recent.append(conversation)
+        self._recent = recent
+
+
+def _common(old: list[object], new: Sequence[object]) -> int:
+    """How many messages at the beginning are equal."""
+    try:
+        if not new or not old or old[0] != new[0]:
+            return 0
+        length = min(len(old), len(new))
+        # Nearly always all of them, or all but the completion, are the same: one comparison in C.
+        for end in (length, length - 1):
+            if old[:end] == new[:end]:
+                return end
+        for index in range(length):
+            if old[index] != new[index]:
+                return index
+    except Exception:  # objects whose == fails (arrays): not recognised, so encoded and found by content
+        return 0
+    return length
+
+
+def grow(connection: sqlite3.Connection, parent: int | None, nodes: Sequence[Node]) -> list[int]:
+    """Finds or writes the nodes of messages that follow one another, below `parent`. In a transaction.
+
+    Returns:
+        Their row numbers.
+    """
+    execute = connection.execute
+    numbers: list[int] = []
+    top = execute(_TOP).fetchone()[0] or 0
+    contents = [place(connection, node.content) for node in nodes]
+    index = 0
+    # The newest row has no children yet: nothing to look for below it.
+    while index < len(nodes) and parent != top:
+        if parent is None:
+            found = execute(_ROOT, (nodes[index].hash(),)).fetchone()
+        else:
+            found = execute(_CHILD, (parent, contents[index], nodes[index].hash())).fetchone()
+        if found is None:
+            break
+        parent = found[0]
+        numbers.append(found[0])
+        index += 1
+    values: list[object] = []
+    for node, content in zip(nodes[index:], contents[index:], strict=True):
+        # Zero is no row: a first message is a root and found by content, even in an empty table.
+        chained = parent is not None and parent == top
+        top += 1
+        values += (top, parent, None if chained else node.hash(), content)
+        numbers.append(top)
+        parent = top
+    for start in range(0, len(values), 4 * _ROWS):
+        part = values[start : start + 4 * _ROWS]
+        execute(_inserts[len(part) // 4], part)
+    return numbers

@@ -1,0 +1,145 @@
+"""An event as the values of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from uuid import UUID
+
+from agentops_local import clock
+from agentops_local.enums import EventType
+from agentops_local.event import ErrorEvent, Event, LLMEvent
+from agentops_local.log import logger
+from agentops_local.recorder.payload import Encoded, Recipe, cut
+from agentops_local.serialize import MEDIA_LIMIT, dump
+
+Value = None | str | int | bytes | Recipe
+Redact = Callable[[object], object] | None
+
+_LARGEST = 2**63 - 1
+_PUSD = Decimal(10) ** 12
+
+# What every statement begins with; the first three are filled in when the rows that they name are known.
+HEAD = ("session", "owner", "agent", "id", "parent", "kind", "init_us", "end_us", "name", "params", "returns", "logs")
+COMMON = HEAD
+LLM = (
+    *HEAD, "model", "prompt_form", "completion_form", "prompt_tokens", "completion_tokens", "cost_pusd", "cost_source",
+    "thread_id", "prompt", "completion",
+)  # fmt: skip
+ACTION = (*HEAD, "screenshot")
+ERROR = (*HEAD, "code", "details", "trigger_id", "trigger_kind")
+
+
+def insert(columns: tuple[str, ...]) -> str:
+    """The statement that stores an event; an id the session has already is left as it is, so a retry is harmless."""
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT OR IGNORE INTO events ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - our own names
+
+
+INSERT_COMMON, INSERT_LLM, INSERT_ACTION, INSERT_ERROR = map(insert, (COMMON, LLM, ACTION, ERROR))
+
+
+def payload(value: object, redact: Redact) -> str | Recipe | None:
+    """A value as a payload; None stays NULL."""
+    if value is None:
+        return None
+    return cut(value.raw if type(value) is Encoded else dump(value, redact=redact))
+
+
+def text(value: object, redact: Redact) -> str | None:
+    """A value for a column of plain text: as it is if it is text, else its JSON."""
+    if value is None:
+        return None
+    if type(value) is str and redact is None and value.isascii() and "\0" not in value and len(value) < 4096:
+        return value
+    raw = dump(value, redact=redact)
+    if raw[:1] == b'"':
+        import json
+
+        return str(json.loads(raw))
+    return raw.decode()
+
+
+def count(value: object) -> int | None:
+    """A number of tokens; None if it is none."""
+    if value is None:
+        return None
+    if type(value) is int and 0 <= value <= _LARGEST:
+        return value
+    try:
+        number = int(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        number = -1
+    if 0 <= number <= _LARGEST:
+        return number
+    logger.warning("agentops_local: %r is no number of tokens; it is left out", value)
+    return None
+
+
+def money(value: object) -> int | None:
+    """An amount in US dollars as an integer of 1e-12 dollars, rounded half to even; None if it is none.
+
+    Accepts int, float (by its shortest text, so 0.1 is a tenth), Decimal and text.
+    """
+    if value is None:
+        return None
+    try:
+        amount = value if isinstance(value, Decimal) else Decimal(str(value))
+        scaled = int((amount * _PUSD).to_integral_value())
+    except (InvalidOperation, ValueError, OverflowError):
+        scaled = _LARGEST + 1
+    if abs(scaled) <= _LARGEST:
+        return scaled
+    logger.warning("agentops_local: %r is no cost in US dollars; the call counts as unpriced", value)
+    return None
+
+
+def uuid_bytes(value: object) -> bytes | None:
+    """The 16 bytes of a UUID, given as such or as text; None if it is none."""
+    if type(value) is UUID:
+        return value.bytes
+    try:
+        return UUID(str(value)).bytes
+    except ValueError:
+        return None
+
+
+def microseconds(stamp: object, otherwise: int | None) -> int | None:
+    """A time of an event; `otherwise` if it is none, with a warning."""
+    us = clock.parse_us(stamp)
+    if us is None and stamp is not None:
+        logger.warning("agentops_local: %r is no time (use ISO 8601, as 2026-01-31T12:00:00+00:00)", stamp)
+    return otherwise if us is None else us
+
+
+def common_row(event: Event, parent: bytes | None, redact: Redact) -> list[Value]:
+    """The values of the columns `HEAD`."""
+    kind = event.event_type
+    kind = kind.value if isinstance(kind, EventType) else str(kind)
+    if isinstance(event, LLMEvent):
+        kind = EventType.LLM.value
+    elif isinstance(event, ErrorEvent):
+        kind = EventType.ERROR.value
+    end = microseconds(event.end_timestamp, None)
+    begin = microseconds(event.init_timestamp, None)
+    return [
+        0, 0, None,
+        uuid_bytes(event.id) or clock.new_id_bytes(),
+        parent,
+        kind,
+        (end or clock.now_us()) if begin is None else begin,
+        end,
+        None,
+        payload(event.params, redact),
+        payload(event.returns, redact),
+        payload(getattr(event, "logs", None), redact),
+    ]  # fmt: skip
+
+
+def screenshot(value: object, redact: Redact) -> str | Recipe | None:
+    """A screenshot: text (URL, base64), or bytes taken for a PNG and turned into base64."""
+    if isinstance(value, (bytes, bytearray)):
+        from base64 import b64encode
+
+        value = "data:image/png;base64," + b64encode(value).decode()
+    return None if value is None else cut(dump(value, MEDIA_LIMIT, redact))

@@ -1,0 +1,441 @@
+"""A session: one run of an agent, in one process or in many.
+
+The object belongs to one process; what it says of the run (counts, cost, tags at joining) is read from the database, so
+it covers every process that shares the session.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextvars import Token
+from decimal import Decimal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID, uuid5
+
+from agentops_local import clock, context, faults, process
+from agentops_local.analytics.totals import cost_text, duration_text, totals
+from agentops_local.config import Configuration, key_hash, tag_list
+from agentops_local.enums import EndState
+from agentops_local.errors import WrongUse
+from agentops_local.event import ErrorEvent, Event
+from agentops_local.log import logger
+from agentops_local.recorder import writes
+from agentops_local.recorder.state import SessionState
+
+if TYPE_CHECKING:
+    from agentops_local.recorder.recorder import Recorder
+
+__all__ = ["EndState", "Session"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Seconds after which the host environment is looked at, with the next event: reading the packages and the load takes
+# tens of milliseconds, which neither init() nor the first event should pay.
+_ENVIRONMENT_AFTER = 1.0
+_NAMES = UUID("0190b2f6-7f6c-7c4b-8a6f-6d2f5f6a7c11")  # namespace for agent ids that are no UUIDs
+
+
+class Session:
+    """A session of this process. Use `start_session()` or `init()` to get one.
+
+    Args:
+        session_id: its id.
+        config: the settings it was started with.
+        tags: its tags.
+        recorder: where it records.
+        inherited: whether another process has started it, or will.
+
+    Attributes:
+        session_id: UUID.
+        project_id: the project on the server; None here, the key decides it there.
+        init_timestamp, end_timestamp: ISO 8601; end_timestamp is None while it runs.
+        end_state: 'Success', 'Fail' or 'Indeterminate'. end_state_reason: why, or None.
+        tags: list of text. video: URL or path, or None.
+        is_running: until it is ended in this process.
+    """
+
+    def __init__(
+        self,
+        session_id: UUID,
+        config: Configuration,
+        tags: list[str] | None = None,
+        *,
+        recorder: Recorder,
+        inherited: bool = False,
+    ) -> None:
+        self.session_id = session_id
+        self.project_id: str | None = None
+        self.config = config
+        self.is_running = True
+        self._recorder = recorder
+        self._tokens: list[Token[Session | None]] = []
+        self._environment_due = time.monotonic() + _ENVIRONMENT_AFTER
+        self._pid = os.getpid()
+        self._state = SessionState(
+            id=str(session_id),
+            tags=tags or [],
+            key_hash=key_hash(config.api_key),
+            parent_key_hash=key_hash(config.parent_key),
+            inherited=inherited,
+            opt_out=bool(config.env_data_opt_out),
+        )
+        if inherited:
+            self._join(tags or [])
+        else:
+            recorder.change(writes.SessionWrite(self._state))
+
+    def _join(self, tags: list[str]) -> None:
+        write = writes.join(self._state)
+        self._recorder.change(write)
+        if write.result is not None:
+            init_us, end_us, auto_ended, has, video = write.result  # type: ignore[misc]
+            self._state.init_us = init_us
+            self._state.tags = json.loads(has)
+            self._state.video = video
+            if end_us is not None and not auto_ended:
+                logger.warning(
+                    "agentops_local: session %s has been ended already; events are recorded all the same", self.session_id
+                )
+            if not set(tags) <= set(self._state.tags):
+                self.add_tags(tags)
+
+    # Attributes of the classic session -------------------------------------------------------------------------------
+
+    @property
+    def init_timestamp(self) -> str:
+        return clock.to_iso(self._state.init_us)
+
+    @property
+    def end_timestamp(self) -> str | None:
+        return None if self._state.end_us is None else clock.to_iso(self._state.end_us)
+
+    @property
+    def end_state(self) -> str:
+        return self._state.end_state
+
+    @property
+    def end_state_reason(self) -> str | None:
+        return self._state.end_state_reason
+
+    @property
+    def tags(self) -> list[str]:
+        return list(self._state.tags)
+
+    @property
+    def video(self) -> str | None:
+        return self._state.video
+
+    @video.setter
+    def video(self, video: str | None) -> None:
+        self._state.video = video
+
+    @property
+    def host_env(self) -> dict[str, Any]:
+        """The host environment in the classic shape; looked at now if it has not been."""
+        self._look_at_environment()
+        if self._state.environment is None:
+            return {}
+        _, lasting, moment = self._state.environment
+        return merge(json.loads(lasting), json.loads(moment))
+
+    @property
+    def token_cost(self) -> Decimal:
+        """US dollars over all processes of the session, exactly; unpriced calls count nothing."""
+        return self._recorder.read(lambda connection: totals(connection, self._state.id)).cost
+
+    @property
+    def event_counts(self) -> dict[str, int]:
+        """Events by type, over all processes of the session."""
+        counted = self._recorder.read(lambda connection: totals(connection, self._state.id))
+        return {kind: getattr(counted, kind) for kind in ("llms", "tools", "actions", "errors", "apis")}
+
+    @property
+    def session_url(self) -> str:
+        """Where the AgentOps dashboard shows the session once it is uploaded."""
+        return f"https://app.agentops.ai/drilldown?session_id={self.session_id}"
+
+    # Recording -------------------------------------------------------------------------------------------------------
+
+    def record(self, event: Event | ErrorEvent, flush_now: bool = False) -> None:
+        """Records an event: when this returns it is committed to the database.
+
+        An event is recorded once; a trigger event of an error is recorded with it. After the end of the session in
+        this process an event is refused with a warning.
+
+        Args:
+            event: what happened. Its end_timestamp is set to now if it has none.
+            flush_now: accepted for the classic SDK's sake; every event is stored at once.
+        """
+        try:
+            if self.is_running:
+                self._record(event)
+            else:
+                logger.warning("agentops_local: session %s has ended; the event is not recorded", self.session_id)
+        except WrongUse as error:
+            logger.warning("agentops_local: %s", error)
+        except Exception as fault:
+            faults.report(fault, "record()")
+
+    def encode(self, value: object) -> object:
+        """A value as it is now, for an event that is recorded later; what it is changed to meanwhile is not recorded."""
+        return self._recorder.encode(value)
+
+    def _record(self, event: Event) -> None:
+        if not isinstance(event, Event):
+            raise WrongUse(f"{event!r} is no event: record an ActionEvent, LLMEvent, ToolEvent or ErrorEvent")
+        state = self._state
+        if event._recorded_in is not None:
+            if event._recorded_in == state.id:
+                raise WrongUse(f"event {event.id} is recorded already; make a new event for what happened since")
+            event.id = clock.new_id()  # an id is unique over all sessions
+        if isinstance(event, ErrorEvent) and event.trigger_event is not None and not event.trigger_event._recorded_in:
+            self._record(event.trigger_event)
+        if event.end_timestamp is None:
+            event.end_timestamp = event.init_timestamp if isinstance(event, ErrorEvent) else clock.now_iso()
+        event.session_id = self.session_id
+        agent_id = None
+        if event.agent_id is not None:
+            agent_id = str(event.agent_id)
+            if agent_id not in state.agent_names:
+                self._adopt(agent_id)
+        parent = context.event_id.get()
+        around = None if parent is None or parent == event.id else parent.bytes
+        self._recorder.record(state, event, agent_id, around)
+        event._recorded_in = state.id  # type: ignore[misc]  # of the instance: an event is recorded once
+        if self._environment_due and time.monotonic() > self._environment_due:
+            self._look_at_environment()
+
+    def _adopt(self, agent_id: str) -> None:
+        """An agent made before the session, or for another one, takes part in this."""
+        name = context.agent_names.get(agent_id)
+        if name is not None:
+            self._state.agent_names[agent_id] = name
+
+    def _look_at_environment(self) -> None:
+        """Looks at the host, once; the packages are listed only if no earlier session of this database has done it."""
+        if self._state.environment is not None or self._state.inherited:
+            self._environment_due = 0.0
+            return
+        self._environment_due = 0.0
+        with faults.contained("looking at the host environment"):
+            from agentops_local import __version__, host_env
+
+            opt_out = self._state.opt_out
+            fingerprint = host_env.fingerprint(__version__, opt_out)
+            known = self._recorder.read(
+                lambda connection: connection.execute(
+                    "SELECT host_env FROM environments WHERE fingerprint = ?", (fingerprint,)
+                ).fetchone()
+            )
+            lasting = known[0] if known else json.dumps(host_env.stable(__version__, opt_out))
+            self._state.environment = (fingerprint, lasting, json.dumps(host_env.momentary(opt_out)))
+            self._recorder.change(writes.set_environment(self._state))
+
+    # Ending ----------------------------------------------------------------------------------------------------------
+
+    def end_session(
+        self,
+        end_state: str = EndState.INDETERMINATE.value,
+        end_state_reason: str | None = None,
+        video: str | None = None,
+    ) -> str | None:
+        """Ends the session; power-durable.
+
+        Args:
+            end_state: 'Success', 'Fail' (or 'Failure') or 'Indeterminate'; any other word is refused with a warning
+                and the session goes on.
+            end_state_reason: why.
+            video: URL or path of a recording of it.
+
+        Returns:
+            The cost in US dollars, "0.00" when zero, else with six decimals. None if it had ended before, here or in
+            another process, or if the end state was refused.
+        """
+        try:
+            state = EndState.parse(end_state)
+        except WrongUse as error:
+            logger.warning("agentops_local: %s; the session goes on", error)
+            return None
+        if not self.is_running:
+            return None
+        cost: str | None = None
+        with faults.contained("end_session()"):
+            self._look_at_environment()
+            self._set_end(state, end_state_reason, video)
+            write = writes.end(self._state)
+            self._recorder.change(write)
+            if write.result is not False:  # None: kept for now, the database cannot be written
+                cost = cost_text(self.token_cost)
+        self.is_running = False
+        return cost
+
+    def _set_end(self, end_state: EndState, reason: str | None, video: str | None, auto: bool = False) -> None:
+        state = self._state
+        state.end_us = clock.now_us()
+        state.end_state = end_state.value
+        state.end_state_reason = None if reason is None else self._recorder.text(str(reason))
+        state.video = video if video is not None else state.video
+        state.auto_ended = auto
+
+    def _exit_process(self, crash: BaseException | None) -> None:
+        """What the end of this process means for the session. An uncaught exception in the process that started it
+        fails it; otherwise it ends, indeterminate, with the last of its processes."""
+        state = self._state
+        here = state.place is not None and state.place.epoch == self._recorder.database.epoch
+        if not self.is_running or not here:
+            return
+        starter = self._pid == os.getpid() and not state.inherited
+        if starter:
+            self._look_at_environment()
+        if crash is None:
+            self._set_end(EndState.INDETERMINATE, "its process ended without end_session()", None, auto=True)
+        else:
+            self._set_end(EndState.FAIL, f"{type(crash).__name__}: {crash}", None, auto=True)
+        self._recorder.change(
+            writes.leave(
+                state,
+                "end" if crash is None else "error",
+                lambda others: (crash is not None and starter) or not any(map(_may_live, others)),
+            )
+        )
+        self.is_running = False
+
+    # Changing --------------------------------------------------------------------------------------------------------
+
+    def add_tags(self, tags: Iterable[str] | str) -> None:
+        """Adds tags; a bare text counts as one. Power-durable."""
+        self._change("add_tags()", lambda: writes.add_tags(self._state, tag_list(tags)))
+
+    def set_tags(self, tags: Iterable[str] | str | None) -> None:
+        """Replaces the tags. Power-durable."""
+        self._change("set_tags()", lambda: writes.set_tags(self._state, tag_list(tags)))
+
+    def set_video(self, video: str) -> None:
+        """Sets the video: URL or path of a recording of the session."""
+        self._state.video = video
+        self._change("set_video()", lambda: writes.set_video(self._state))
+
+    def create_agent(self, name: str, agent_id: str | UUID | None = None) -> str | None:
+        """Makes an agent known to the session.
+
+        Args:
+            name: its name.
+            agent_id: its id, a UUID; a new one if not given. A text that is no UUID stands for one made from it.
+
+        Returns:
+            The agent's id, UUID text; None if the session has ended.
+        """
+        known = _agent_uuid(agent_id)
+        context.agent_names[known] = str(name)
+        self._state.agent_names[known] = str(name)
+        return known if self._change("create_agent()", lambda: writes.add_agent(self._state, known, str(name))) else None
+
+    def _change(self, doing: str, change: Callable[[], writes.SessionWrite]) -> bool:
+        if not self.is_running:
+            logger.warning("agentops_local: session %s has ended; %s changes nothing", self.session_id, doing)
+            return False
+        try:
+            self._recorder.change(change())
+        except WrongUse as error:
+            logger.warning("agentops_local: %s", error)
+            return False
+        except Exception as fault:
+            faults.report(fault, doing)
+            return False
+        return True
+
+    # Asking ----------------------------------------------------------------------------------------------------------
+
+    def get_analytics(self) -> dict[str, Any] | None:
+        """What the session amounts to, over the events of all its processes, computed here and now.
+
+        Returns:
+            "LLM calls", "Tool calls", "Actions", "Errors" (int), "Duration" ("1h 2m 3.4s"), "Cost" (US dollars, "0.00"
+            when zero, else six decimals). None if the database cannot be read.
+        """
+        with faults.contained("get_analytics()"):
+            counted = self._recorder.read(lambda connection: totals(connection, self._state.id))
+            end = self._state.end_us if self._state.end_us is not None else clock.now_us()
+            return {
+                "LLM calls": counted.llms,
+                "Tool calls": counted.tools,
+                "Actions": counted.actions,
+                "Errors": counted.errors,
+                "Duration": duration_text(end - self._state.init_us),
+                "Cost": cost_text(counted.cost),
+            }
+        return None
+
+    # Being the session of the code that runs -------------------------------------------------------------------------
+
+    def __enter__(self) -> Session:
+        """Makes this the session of the code in the block (and of tasks it starts): the package's functions and the
+        decorators act on it. The block's end does not end the session."""
+        self._tokens.append(context.session.set(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        context.session.reset(self._tokens.pop())
+
+    def patch(self, func: F) -> F:
+        """The function, bound to this session wherever it is called; a parameter `session` is filled in if it has one."""
+        try:
+            takes_session = "session" in inspect.signature(func).parameters
+        except (TypeError, ValueError):
+            takes_session = False
+
+        if inspect.iscoroutinefunction(func):
+
+            @functools.wraps(func)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                if takes_session:
+                    kwargs.setdefault("session", self)
+                with context.bound(context.session, self):
+                    return await func(*args, **kwargs)
+
+            return awaited  # type: ignore[return-value]
+
+        @functools.wraps(func)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            if takes_session:
+                kwargs.setdefault("session", self)
+            with context.bound(context.session, self):
+                return func(*args, **kwargs)
+
+        return called  # type: ignore[return-value]
+
+    def __repr__(self) -> str:
+        return f"<Session {self.session_id} {'running' if self.is_running else self.end_state}>"
+
+
+def merge(lasting: dict[str, Any], moment: dict[str, Any]) -> dict[str, Any]:
+    """Two objects as one, the second over the first (RFC 7396 without removals)."""
+    both = dict(lasting)
+    for key, value in moment.items():
+        mine = both.get(key)
+        both[key] = merge(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _agent_uuid(agent_id: object) -> str:
+    if agent_id is None:
+        return str(clock.new_id())
+    try:
+        return str(UUID(str(agent_id)))
+    except ValueError:
+        known = str(uuid5(_NAMES, str(agent_id)))
+        logger.warning("agentops_local: agent_id %r is no UUID; the agent is known as %s", agent_id, known)
+        return known
+
+
+def _may_live(owner: writes.Owner) -> bool:
+    identity = process.ProcessIdentity(owner.pid, owner.started, owner.boot)
+    return process.liveness(identity, owner.host) is not process.Liveness.DEAD

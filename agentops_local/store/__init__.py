@@ -1,0 +1,1 @@
+"""The store: the SQLite file, and everything that touches it."""

@@ -1,0 +1,172 @@
+"""Opening the database file: as it must be opened, created if it is new, refused if it is not ours.
+
+Everything here runs while the caller holds the writers' lock, except `connect_readonly`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from agentops_local import clock
+from agentops_local.errors import DatabaseTooNew, DatabaseUnusable, ForeignDatabase
+from agentops_local.log import logger
+from agentops_local.store.location import prepare_folder
+from agentops_local.store.schema import APPLICATION_ID, VERSION, schema_text, statements
+
+BUSY_TIMEOUT = 10.0  # seconds; only programs that do not know the writers' lock (a shell, a viewer) are waited for
+_QUICK_CHECK = 0.025  # seconds that opening may spend on looking for damage
+
+
+def connect(path: Path, wal: bool = True) -> sqlite3.Connection:
+    """A connection for writing, in autocommit mode, usable from every thread (the store serialises them)."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
+    # No automatic checkpoint: it is the whole p99 of a commit, and the store checkpoints under its own lock. No mmap:
+    # with it SQLite before 3.51.3 lost acknowledged commits in a race of two checkpoints and a writer.
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("PRAGMA mmap_size = 0")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
+    return connection
+
+
+def connect_readonly(path: Path) -> sqlite3.Connection:
+    """A connection for reading, as the command line uses it: it cannot write, checkpoint or create.
+
+    Raises:
+        DatabaseUnusable: if there is no such file, or it is not a database of ours.
+    """
+    if not path.is_file():
+        raise DatabaseUnusable(f"there is no database at {path}: record something first, or name one with --db")
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT,
+                                 isolation_level=None)  # fmt: skip
+    try:
+        connection.execute("PRAGMA mmap_size = 0")
+        if _look(connection, path) == 0:
+            raise DatabaseUnusable(f"{path} holds no tables yet: record something first")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise DatabaseUnusable(f"{path} cannot be read ({error}): `agentops-local doctor` tells more") from error
+    except DatabaseUnusable:
+        connection.close()
+        raise
+    return connection
+
+
+def open_or_create(path: Path, wal: bool) -> sqlite3.Connection:
+    """Opens the database for writing and makes sure that it can be relied on: created if there is none, brought up to
+    this version if it is older, looked through for damage.
+
+    Args:
+        path: the database file, symbolic links resolved.
+        wal: False on a filesystem where WAL is unsafe; then a rollback journal is used.
+
+    Raises:
+        DatabaseTooNew, ForeignDatabase: the file is left untouched.
+        sqlite3.DatabaseError: the file is damaged.
+        OSError: the folder cannot be used.
+    """
+    prepare_folder(path)
+    if os.stat(path).st_size > 0:
+        # Read-only first: closing a writing connection would move the WAL into a file that is not ours to change.
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)) as probe:
+            version = _look(probe, path)
+    else:
+        version = 0
+        _warn_if_emptied(path)
+    connection = connect(path, wal)
+    try:
+        if version == 0:
+            _create(connection, path, wal)
+        elif version < VERSION:
+            from agentops_local.store.migrations import migrate
+
+            migrate(connection, path)
+        _set_journal(connection, wal)
+        _look_for_damage(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _look(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of a file: 0 if it is empty, and an error if it is not ours to use."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if application != APPLICATION_ID:
+        if application == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            return 0
+        raise ForeignDatabase(f"{path} is the database of another program: name another file with db= or --db")
+    if version > VERSION:
+        raise DatabaseTooNew(
+            f"{path} has schema version {version} and this program knows version {VERSION} at most: "
+            "upgrade agentops-local (pip install -U agentops-local), or name another file with db= or --db"
+        )
+    return version
+
+
+def _create(connection: sqlite3.Connection, path: Path, wal: bool) -> None:
+    # WAL comes first, outside of any transaction; the tables then appear in one.
+    _set_journal(connection, wal)
+    connection.execute("PRAGMA synchronous = FULL")
+    generation = clock.new_id()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in statements(schema_text()):
+            connection.execute(statement)
+        facts = (("generation", str(generation)), ("created_us", clock.now_us()), ("created_by", "agentops_local"))
+        connection.executemany("INSERT INTO about (key, value) VALUES (?, ?)", facts)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+        connection.execute(f"PRAGMA user_version = {VERSION:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
+    _generation_file(path).write_text(f"{generation}\n", encoding="ascii")
+
+
+def _set_journal(connection: sqlite3.Connection, wal: bool) -> None:
+    wanted = "wal" if wal else "delete"
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != wanted:
+        connection.execute(f"PRAGMA journal_mode = {wanted}")
+
+
+def _generation_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}-generation")
+
+
+def _warn_if_emptied(path: Path) -> None:
+    """SQLite takes a file of no bytes for a new database without a word; the generation beside it tells."""
+    if _generation_file(path).exists():
+        logger.warning("agentops_local: %s was removed or emptied; a new database is begun there", path)
+
+
+def _look_for_damage(connection: sqlite3.Connection) -> None:
+    """Reads the ends of the tables, then checks pages for 25 ms at most: small files wholly, large ones in part
+    (`agentops-local doctor` checks all of it).
+
+    Raises:
+        sqlite3.DatabaseError: if anything is damaged.
+    """
+    for table in ("sessions", "owners", "events", "messages", "blobs"):
+        connection.execute(f"SELECT * FROM {table} ORDER BY 1 DESC LIMIT 1").fetchone()  # noqa: S608 - our own names
+    deadline = time.monotonic() + _QUICK_CHECK
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 2000)
+    try:
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if "interrupt" not in str(error):
+            raise
+        return  # out of time: what was read was sound
+    finally:
+        connection.set_progress_handler(None, 0)
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(f"database disk image is malformed: {verdict}")

@@ -1,0 +1,359 @@
+"""The writing side: one connection a process, one transaction a write, from any thread, through forks and faults.
+
+A process has one connection to a database, behind one lock. SQLite has one writer at a time anyway, so a connection a
+thread would win nothing, and a thread that starts pays nothing. The lock knows reentry: a signal handler, a `__del__`
+or a weak reference's callback may record while this very thread is in the midst of a write; such a write is put off
+until that one is done, for it can neither wait for itself nor join a transaction that may yet be undone.
+
+The connection is closed before every fork, under its lock, and opened again on both sides when it is needed. A child
+made without Python's fork hooks notices by its pid, and closes the inherited connection before it opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from agentops_local import clock, faults
+from agentops_local.errors import DatabaseUnusable, StoreFault
+from agentops_local.log import logger
+from agentops_local.store.file import DatabaseFile
+from agentops_local.store.trouble import Trouble, diagnose
+from agentops_local.store.waiting import WaitingRoom
+
+T = TypeVar("T")
+
+_ATTEMPTS = 4
+_FAULTS = (sqlite3.Error, OSError, StoreFault, DatabaseUnusable)
+
+
+class Write(Protocol):
+    """One thing to be written, in one transaction.
+
+    Attributes:
+        single_in: the epoch in which `run` executes exactly one statement, which then is its own transaction; or 0.
+        size: about how many bytes it keeps in memory.
+        events: how many events are lost if it is never run.
+    """
+
+    single_in: int
+    size: int
+    events: int
+
+    def run(self, connection: sqlite3.Connection, epoch: int) -> None:
+        """Executes the statements. It may run more than once, so a second run must change nothing more.
+
+        Args:
+            connection: in a transaction already, unless in the epoch `single_in`.
+            epoch: row numbers learnt under another epoch no longer hold.
+        """
+
+    def keep(self) -> Write:
+        """The same write, independent of objects that the program may change meanwhile."""
+
+
+class Database:
+    """A project's database, for writing and for short reads.
+
+    Args:
+        path: the file; it is made with the first write.
+        power: whether every commit survives a power cut, not only the end of the process.
+    """
+
+    def __init__(self, path: Path, power: bool = False) -> None:
+        self.power = power
+        self.waiting: WaitingRoom[Write] = WaitingRoom()
+        self._file = DatabaseFile(path)
+        self._mutex = threading.RLock()
+        self._busy = False
+        self._behind = False  # something waits, or a loss is still to be written down
+        self._put_off: deque[tuple[Write, bool]] = deque()
+        self._pid = os.getpid()
+        _databases.add(self)
+        _hook_forks()
+
+    @property
+    def path(self) -> Path:
+        """Where the database is; a place that cannot be written moves it to the user's data folder."""
+        return self._file.path
+
+    @property
+    def epoch(self) -> int:
+        """Changes when row numbers learnt earlier no longer hold: another file, another process, rows deleted."""
+        return self._file.epoch
+
+    @property
+    def unstored(self) -> int:
+        """Events that are not in the database though `record()` has returned: waiting in memory, or lost."""
+        return self.waiting.events + self.waiting.lost
+
+    # Writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, write: Write, power: bool = False) -> bool:
+        """Commits a write; with `power` it survives a power cut whatever the setting.
+
+        Returns:
+            True once it is committed. False if it was put off (the caller interrupted a write of this same thread), or
+            kept in memory because the store cannot be written now; then it follows later or is counted as lost.
+
+        Raises:
+            sqlite3.Error: a bug of ours (a statement that is wrong).
+        """
+        if self._pid != os.getpid():
+            self._enter_child()
+        with self._mutex:
+            if self._busy:
+                self._put_off.append((write.keep(), power))
+                return False
+            self._busy = True
+            try:
+                return self._deliver(write, power)
+            except Exception:
+                raise
+            except BaseException:
+                # Ctrl-C, or an exit from a signal handler, in the midst of the write. Its transaction is undone; what
+                # the program meant to record is written all the same, and the interruption goes on.
+                with suppress(Exception):
+                    self._deliver(write, power)
+                raise
+            finally:
+                try:
+                    while self._put_off:
+                        self._deliver(*self._put_off.popleft())
+                finally:
+                    self._busy = False
+
+    def _deliver(self, write: Write, power: bool) -> bool:
+        try:
+            if self._behind:
+                self._drain()
+            self._commit(write, power)
+        except _FAULTS as error:
+            if diagnose(error) is Trouble.OURS:
+                raise
+            self._keep_waiting(write, power, error)
+            return False
+        return True
+
+    def _commit(self, write: Write, power: bool) -> None:
+        """Runs a write in a transaction of its own, and mends what can be mended on the way."""
+        file = self._file
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                file.take_turn()
+                connection = file.ready()
+                file.set_durability(power or self.power)
+                if write.single_in == file.epoch:
+                    write.run(connection, file.epoch)
+                else:
+                    connection.execute("BEGIN IMMEDIATE")
+                    write.run(connection, file.epoch)
+                    connection.execute("COMMIT")
+                file.tidy()
+                return
+            except (sqlite3.Error, OSError, DatabaseUnusable) as error:
+                file.roll_back()
+                if attempt >= _ATTEMPTS or not self._mend(error):
+                    raise
+            except BaseException:
+                file.roll_back()
+                raise
+            finally:
+                # Also when acquire() itself was interrupted: giving back what is not held does nothing.
+                file.lock.release()
+
+    def _mend(self, error: Exception) -> bool:
+        """Does what an error calls for, holding the writers' lock; False if trying again now makes no sense."""
+        trouble = diagnose(error)
+        if trouble is Trouble.LOST_GROUND:
+            self._file.epoch += 1
+        elif trouble is Trouble.CLOSED:
+            self._file.close()
+        elif trouble is Trouble.DAMAGED:
+            self._file.quarantine(error)
+        elif trouble is Trouble.UNREACHABLE:
+            return self._file.fall_back(error)
+        else:
+            return False
+        return True
+
+    # What could not be written ------------------------------------------------------------------------------------
+
+    def _keep_waiting(self, write: Write, power: bool, error: Exception) -> None:
+        lost_before = self.waiting.lost
+        self._behind = True
+        if not self.waiting.add(write.keep(), power):
+            if lost_before == 0:
+                logger.error("agentops_local: the memory for unwritten events is full; events are lost, and counted")
+        elif len(self.waiting) == 1:
+            logger.error(
+                "agentops_local: %s cannot be written (%s); events are kept in memory and written when it can be",
+                self.path,
+                error,
+            )
+
+    def _drain(self) -> None:
+        """Writes what waits, oldest first, then the count of what found no room."""
+        waited = len(self.waiting)
+        while self.waiting:
+            write, power = self.waiting.first()
+            try:
+                self._commit(write, power)
+            except _FAULTS as error:
+                if diagnose(error) is not Trouble.OURS:
+                    raise
+                self.waiting.lost += write.events  # it can never be written: counted, not in the way of the others
+                faults.report(error, "writing an event that waited")
+            self.waiting.done()
+        lost = self.waiting.lost
+        if lost:
+            self._commit(_Loss(lost), power=True)
+            self.waiting.lost -= lost
+        self._behind = False
+        logger.warning(
+            "agentops_local: %s can be written again; %d waiting writes are stored, %d events were lost",
+            self.path,
+            waited,
+            lost,
+        )
+
+    # Reading, closing ---------------------------------------------------------------------------------------------
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs a short query on the connection of this process; it must fetch all it wants before it returns.
+
+        Raises:
+            sqlite3.Error, OSError, DatabaseUnusable, StoreFault: the database cannot be read.
+        """
+        if self._pid != os.getpid():
+            self._enter_child()
+        with self._mutex:
+            try:
+                if not self._busy:  # else this thread has the lock already, or is about to take it
+                    self._file.take_turn()
+                connection = self._file.ready()
+            finally:
+                if not self._busy:
+                    self._file.lock.release()
+            return query(connection)
+
+    def close(self) -> None:
+        """Writes what waits, if it can be written now, and closes the connection. The next write opens it again."""
+        if self._pid != os.getpid():
+            self._enter_child()
+        with self._mutex:
+            if self._busy:
+                return
+            self._busy = True
+            try:
+                if self._behind:
+                    self._drain()
+            except _FAULTS as error:
+                logger.error(
+                    "agentops_local: %d events could not be stored in %s: %s", self.unstored, self.path, error
+                )
+            finally:
+                self._busy = False
+            self._release_file()
+
+    def _release_file(self, for_fork: bool = False) -> None:
+        lock = self._file.lock
+        try:
+            if self._file.is_open:
+                with suppress(OSError, StoreFault):
+                    lock.acquire()
+                self._file.close(for_fork)
+        finally:
+            lock.release()
+            lock.close()
+
+    # Forks --------------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Waits for the write under way and closes the connection, so that no child inherits it."""
+        self._mutex.acquire()
+        self._release_file(for_fork=True)
+
+    def after_fork_in_parent(self) -> None:
+        """Lets the other threads go on."""
+        self._mutex.release()
+
+    def after_fork_in_child(self) -> None:
+        """Makes the child a writer of its own: a new lock, and nothing of what the parent still has to write."""
+        self._mutex = threading.RLock()
+        self._pid = os.getpid()
+        self._put_off.clear()
+        self.waiting.clear()
+        self._behind = False
+        self._file.epoch += 1
+
+    def _enter_child(self) -> None:
+        """The same in a child that was made without Python's hooks, with the parent's connection in its hands. That is
+        closed first: SQLite keeps per process what it has locked, and would take the parent's locks for its own. The
+        writers' lock is closed, not released: it is shared with the parent, who may be holding it."""
+        self._file.close()
+        self._file.lock.close()
+        self._busy = False
+        self.after_fork_in_child()
+
+
+class _Loss:
+    """The count of events that are lost, on its way into the table `losses`."""
+
+    single_in = 0
+    size = 0
+    events = 0
+
+    def __init__(self, events: int) -> None:
+        self._row = (clock.now_us(), os.getpid(), events, "the database could not be written and the memory was full")
+
+    def run(self, connection: sqlite3.Connection, epoch: int) -> None:
+        connection.execute("INSERT INTO losses (at_us, pid, events, reason) VALUES (?, ?, ?, ?)", self._row)
+
+    def keep(self) -> _Loss:
+        return self
+
+
+# The one global state of the store: which databases a fork has to be announced to.
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_fork_turn = threading.RLock()  # two threads that fork at once would wait for each other's databases
+_forking: list[list[Database]] = []
+_hooked = False
+
+
+def _hook_forks() -> None:
+    """Registers the fork hooks, with the first database of the process; they cannot be taken back."""
+    global _hooked
+    if not _hooked and hasattr(os, "register_at_fork"):  # Windows has no fork
+        _hooked = True
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+
+
+def _before_fork() -> None:
+    _fork_turn.acquire()
+    databases = list(_databases)  # held strongly: a database collected in between would leave its lock taken
+    _forking.append(databases)
+    for database in databases:
+        database.before_fork()
+
+
+def _after_in_parent() -> None:
+    for database in _forking.pop():
+        database.after_fork_in_parent()
+    _fork_turn.release()
+
+
+def _after_in_child() -> None:
+    global _fork_turn
+    _fork_turn = threading.RLock()
+    for database in _forking.pop():
+        database.after_fork_in_child()

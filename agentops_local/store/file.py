@@ -1,0 +1,248 @@
+"""The file behind a database: this process's connection to it, for as long as it is the file at its path.
+
+Everything here happens while the caller holds the database's mutex and, but for closing, the writers' lock. What is
+held against the hazards of SQLite in a Python process (each of them lost acknowledged rows in an experiment):
+
+- The file was removed, renamed or replaced, or its WAL was: device and inode are compared before each use.
+- Checkpoints are never automatic; whoever finds the WAL too large makes one, while no one can write.
+- A damaged file is put aside whole, a place that cannot be written is left for the user's data folder.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from agentops_local.log import logger
+from agentops_local.store import connection as opening
+from agentops_local.store.filesystem import filesystem_type, wal_is_safe
+from agentops_local.store.location import fallback_database, prepare_folder
+from agentops_local.store.lock import WritersLock
+
+WAL_SIZE = 16 << 20  # bytes; a larger WAL is checkpointed by the writer that sees it
+WAL_ALARM = 64 << 20
+_CHECKPOINT_WAIT = 0.1  # seconds that a checkpoint waits for readers while it keeps the writers waiting
+
+
+class DatabaseFile:
+    """One process's hold on the database file.
+
+    Args:
+        path: where the file is or shall be; it is made when it is first used.
+
+    Attributes:
+        path: where it is now, symbolic links resolved: SQLite puts the WAL beside the resolved name.
+        lock: the writers' lock.
+        epoch: changes when row numbers learnt earlier no longer hold.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.epoch = 1
+        self._connection: sqlite3.Connection | None = None
+        self._wal = True
+        self._full = False
+        self._reopen = False
+        self._fell_back = False
+        self._complained = False
+        self._settle(path)
+
+    def _settle(self, path: Path) -> None:
+        self.path = Path(os.path.realpath(path))
+        self.lock = WritersLock(self.path.with_name(f"{self.path.name}.lock"))
+        self._file = str(self.path)
+        self._wal_file = f"{self._file}-wal"
+        self._file_id = self._wal_id = (0, 0)
+        self._wal_size = 0
+        self._wal_limit = WAL_SIZE
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
+
+    def take_turn(self) -> None:
+        """Takes the writers' lock; the folder is made if it is not there yet.
+
+        Raises:
+            StoreFault, OSError, DatabaseUnusable: it cannot be had.
+        """
+        try:
+            self.lock.acquire()
+        except FileNotFoundError:
+            prepare_folder(self.path)
+            self.lock.acquire()
+
+    def ready(self) -> sqlite3.Connection:
+        """The connection to the file that is at `path` now, opened if need be.
+
+        Raises:
+            sqlite3.Error, OSError, DatabaseUnusable: it cannot be opened.
+        """
+        connection = self._connection
+        if connection is None:
+            return self._open()
+        try:
+            now = os.stat(self._file)
+            if (now.st_dev, now.st_ino) == self._file_id:
+                if not self._wal:
+                    return connection
+                wal = os.stat(self._wal_file)
+                if (wal.st_dev, wal.st_ino) == self._wal_id:
+                    self._wal_size = wal.st_size
+                    return connection
+                what = "its WAL was replaced"
+            else:
+                what = "it was replaced"
+        except FileNotFoundError as gone:
+            what = "it was removed or renamed" if gone.filename == self._file else "its WAL was removed"
+        self._abandon(connection, what)
+        return self._open()
+
+    def set_durability(self, power: bool) -> None:
+        """Lets the commits that follow survive a power cut (`synchronous=FULL`), or only the end of the process."""
+        if power is not self._full and self._wal and self._connection is not None:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
+            self._full = power
+
+    def roll_back(self) -> None:
+        """Ends a transaction that failed or was interrupted."""
+        connection = self._connection
+        with suppress(sqlite3.Error):
+            if connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def tidy(self) -> None:
+        """Checkpoints when the WAL has grown large. A fault here is not one of the write that came before it."""
+        if self._wal_size <= self._wal_limit:
+            return
+        with suppress(sqlite3.Error):
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Moves the WAL into the database and empties it.
+
+        A reader that stays can forbid it; then it is tried again only when the WAL has grown by as much once more, so
+        that writers do not wait for the same reader with every event.
+        """
+        connection = self._connection
+        if connection is None:
+            return
+        connection.execute(f"PRAGMA busy_timeout = {int(_CHECKPOINT_WAIT * 1000)}")
+        self._wal_limit = self._wal_size + WAL_SIZE
+        try:
+            blocked = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(opening.BUSY_TIMEOUT * 1000)}")
+        if not blocked:
+            self._wal_limit = WAL_SIZE
+        elif self._wal_size > WAL_ALARM:
+            logger.warning(
+                "agentops_local: a reader that stays open keeps the WAL of %s from being emptied (%d MB); "
+                "close long-running queries",
+                self.path,
+                self._wal_size >> 20,
+            )
+
+    def _open(self) -> sqlite3.Connection:
+        self._wal = wal_is_safe(filesystem_type(self.path.parent))
+        if not self._wal and not self._complained:
+            self._complained = True
+            logger.warning(
+                "agentops_local: %s is on a filesystem where SQLite's WAL is unsafe; a rollback journal is used, which "
+                "is slower. Put the database on a local disk with db= or AGENTOPS_LOCAL_DB",
+                self.path,
+            )
+        known = self._file_id
+        if self._reopen and self._is_at_path(known):  # looked through when it was opened before the fork
+            connection = opening.connect(self.path, self._wal)
+        else:
+            connection = opening.open_or_create(self.path, self._wal)
+        self._reopen = False
+        # The first read makes SQLite open the WAL, whose identity is part of what is watched.
+        connection.execute("SELECT 1 FROM about").fetchone()
+        self._full = not self._wal
+        self._file_id = _identity(self._file)
+        self._wal_id = _identity(self._wal_file) if self._wal else (0, 0)
+        if known not in ((0, 0), self._file_id):
+            self.epoch += 1
+        self._connection = connection
+        return connection
+
+    def _is_at_path(self, known: tuple[int, int]) -> bool:
+        with suppress(OSError):
+            return known == _identity(self._file)
+        return False
+
+    def _abandon(self, connection: sqlite3.Connection, what: str) -> None:
+        """Leaves a file that is no longer the one at `path`, or whose WAL is no longer beside it.
+
+        What the WAL still holds is moved into the old file first: it belongs there, wherever that file is now. Then the
+        old WAL must not stay beside a new database: SQLite would play it into that, or share its index between the two.
+        """
+        logger.warning("agentops_local: %s: %s while it was open; recording goes on at that path", self.path, what)
+        with suppress(sqlite3.Error):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        stale = False
+        with suppress(OSError):
+            stale = self._wal and _identity(self._wal_file) == self._wal_id
+        moved = not self._is_at_path(self._file_id)
+        self.close()
+        if moved:
+            self.epoch += 1
+            if stale:
+                _remove(f"{self._file}-wal", f"{self._file}-shm")
+            self.lock.close()  # its file may be gone with the folder; the next opener uses the one that is there
+            self.take_turn()
+
+    def quarantine(self, error: Exception) -> None:
+        """Puts a damaged file aside, whole, with its WAL; the next use begins a new one."""
+        self.close()
+        aside = f"{self._file}.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+        for suffix in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                os.replace(self._file + suffix, aside + suffix)
+        _remove(f"{self._file}-shm", f"{self._file}-generation")
+        self.epoch += 1
+        self._file_id = (0, 0)
+        logger.error(
+            "agentops_local: %s is damaged (%s). It is kept as %s; a new database is begun, nothing is deleted",
+            self.path,
+            error,
+            aside,
+        )
+
+    def fall_back(self, error: Exception) -> bool:
+        """Moves to the user's data folder when the chosen place cannot be used; once, and False after that. The lock
+        of the new place is not yet taken."""
+        if self._fell_back:
+            return False
+        self._fell_back = True
+        self.close()
+        self.lock.close()
+        refused = self.path
+        self._settle(fallback_database(refused))
+        self.epoch += 1
+        logger.warning("agentops_local: %s cannot be used (%s); recording to %s instead", refused, error, self.path)
+        return True
+
+    def close(self, for_fork: bool = False) -> None:
+        """Closes the connection. The last one to a database also checkpoints, so the writers' lock should be held."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+        self._reopen = for_fork and connection is not None
+
+
+def _identity(file: str) -> tuple[int, int]:
+    found = os.stat(file)
+    return found.st_dev, found.st_ino
+
+
+def _remove(*files: str) -> None:
+    for file in files:
+        with suppress(OSError):
+            os.unlink(file)

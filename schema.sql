@@ -1,0 +1,290 @@
+-- agentops_local: the database of a project, version 1
+--
+-- One file, .agentops/agentops.db, in WAL mode. This page is the only truth about its tables and views; open the file
+-- with any SQLite tool and read along. Three rules hold everywhere:
+--
+--   * A time is an INTEGER of microseconds since 1970-01-01 UTC and its column ends in _us. The views give ISO 8601.
+--   * An amount of money is an INTEGER of 1e-12 US dollars and its column ends in _pusd, so that sums are exact.
+--     The views give dollars.
+--   * A payload (params, returns, logs, ...) is strict JSON. It stands as TEXT; when it holds a string of 2 kB or more
+--     it is a BLOB instead: a recipe, namely a JSON array in which a text stands for itself and a number names the row
+--     of `blobs` to put there. The view `payloads` and all views below give payloads back whole.
+--
+-- Who writes what: the recorder inside the user's processes writes everything here, one transaction an event. Nothing
+-- but `agentops-local rm`, `prune` and their like ever deletes a row, and those leave the row with the highest number
+-- of `sessions`, `owners`, `events`, `messages` and `blobs` in place (emptied), so that a number never means two things.
+
+-- What this file is -------------------------------------------------------------------------------------------------
+
+-- Facts about the file itself: 'generation' (a random id made with the file), 'created_us', 'created_by'.
+CREATE TABLE about (
+    key   TEXT PRIMARY KEY,
+    value ANY
+) WITHOUT ROWID;
+
+-- Sessions, the processes that made them, their agents ----------------------------------------------------------------
+
+-- Long strings by content (BLAKE2b, 16 bytes), each once: images, tool outputs, system prompts. `text` is the JSON
+-- string literal, quotes and escapes included.
+CREATE TABLE blobs (
+    id   INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    text TEXT NOT NULL
+);
+
+-- Host environments by content: what stays the same from run to run (host, OS, CPU, packages) is stored once.
+CREATE TABLE environments (
+    id          INTEGER PRIMARY KEY,
+    fingerprint TEXT NOT NULL UNIQUE,
+    host_env    TEXT NOT NULL              -- JSON in the classic shape, without the values of the moment
+);
+
+-- One run. `revision` is raised, over the whole table, by every change: a reader that remembers the highest revision
+-- it has seen finds what changed since by the index alone.
+CREATE TABLE sessions (
+    seq              INTEGER PRIMARY KEY,
+    id               TEXT NOT NULL UNIQUE, -- UUID
+    revision         INTEGER NOT NULL UNIQUE,
+    init_us          INTEGER NOT NULL,
+    end_us           INTEGER,              -- NULL: not ended by anybody
+    auto_ended       INTEGER NOT NULL DEFAULT 0, -- 1: ended by the exit of its last process, not by the program
+    end_state        TEXT NOT NULL DEFAULT 'Indeterminate' CHECK (end_state IN ('Success', 'Fail', 'Indeterminate')),
+    end_state_reason TEXT,
+    tags             TEXT NOT NULL DEFAULT '[]', -- JSON array of text
+    video            TEXT,
+    environment      INTEGER REFERENCES environments (id),
+    moment           TEXT,                 -- JSON: the values of the moment (load, free memory), merged over host_env
+    key_hash         TEXT,                 -- names the API key it will be uploaded under; the key itself is never here
+    parent_key_hash  TEXT
+);
+
+-- Which process contributed to which session, from when to when. A process that dies without a word leaves `end_us`
+-- NULL; that it is dead shows by its pid, start token and boot.
+CREATE TABLE owners (
+    seq      INTEGER PRIMARY KEY,
+    session  INTEGER NOT NULL REFERENCES sessions (seq),
+    pid      INTEGER NOT NULL,
+    started  TEXT NOT NULL,                -- start token of the process, so that a reused pid is noticed
+    boot     TEXT NOT NULL,                -- boot of the machine (and pid namespace)
+    host     TEXT,                         -- NULL when the environment is opted out
+    program  TEXT,
+    start_us INTEGER NOT NULL,
+    end_us   INTEGER,                      -- when the process said goodbye
+    exit     TEXT                          -- 'end' (normal), 'error' (uncaught exception)
+);
+CREATE INDEX owners_by_session ON owners (session);
+
+-- Agents of a session. The first one of each session is its default agent.
+CREATE TABLE agents (
+    seq      INTEGER PRIMARY KEY,
+    session  INTEGER NOT NULL REFERENCES sessions (seq),
+    id       TEXT NOT NULL,                -- UUID
+    name     TEXT NOT NULL,
+    revision INTEGER NOT NULL UNIQUE,      -- as in sessions
+    UNIQUE (session, id)
+);
+
+-- Prompts: a tree of prefixes -------------------------------------------------------------------------------------------
+
+-- One chat message, after all the messages on the way to its root. A prompt is its last node, so a conversation of n
+-- turns stores n messages and not n squared, and a system prompt shared by all runs stands once. A completion is the
+-- child of its prompt, which is where the next prompt of the conversation finds it.
+--
+-- A node that continues its parent at once has id = parent + 1 and needs no hash: it is found by its number. Only roots
+-- and branches are found by content, through the partial index, which therefore stays small and is rarely written.
+CREATE TABLE messages (
+    id      INTEGER PRIMARY KEY,
+    parent  INTEGER REFERENCES messages (id), -- NULL: the first message of a prompt
+    hash    BLOB,                             -- BLAKE2b, 16 bytes, of content; NULL where id = parent + 1
+    content NOT NULL                          -- a payload: TEXT, or BLOB (recipe)
+);
+CREATE UNIQUE INDEX messages_by_content ON messages (parent, hash) WHERE hash IS NOT NULL;
+
+-- Events ------------------------------------------------------------------------------------------------------------------
+
+-- `seq` is the order of commits: SQLite has one writer at a time, so a reader that has seen n has seen all before it.
+-- Token counts are those of the provider: prompt_tokens is the whole input, of which cache_read_tokens and
+-- cache_write_tokens are parts; completion_tokens is the whole output, of which reasoning_tokens are a part.
+CREATE TABLE events (
+    seq               INTEGER PRIMARY KEY,
+    session           INTEGER NOT NULL REFERENCES sessions (seq),
+    id                BLOB NOT NULL,       -- UUID, 16 bytes
+    kind              TEXT NOT NULL,       -- llms, tools, actions, errors, apis
+    owner             INTEGER NOT NULL REFERENCES owners (seq),
+    agent             INTEGER REFERENCES agents (seq),
+    parent            BLOB,                -- UUID of the event in the course of which it happened
+    init_us           INTEGER NOT NULL,    -- errors: unique in the session, a tie moves by 1 µs
+    end_us            INTEGER,
+    name              TEXT,                -- tools: name; actions: action_type; errors: error_type
+    params            ,                    -- payload
+    returns           ,                    -- payload
+    logs              ,                    -- payload
+    -- llms
+    model             TEXT,
+    prompt            INTEGER REFERENCES messages (id), -- the last message; NULL for no prompt and for []
+    prompt_form       INTEGER,             -- 0: list of messages, 1: the one value itself; NULL: no prompt
+    completion        INTEGER REFERENCES messages (id),
+    completion_form   INTEGER,             -- 1: the value itself; 2: the text of an assistant's message
+    prompt_tokens     INTEGER,
+    completion_tokens INTEGER,
+    cache_read_tokens INTEGER,
+    cache_write_tokens INTEGER,
+    reasoning_tokens  INTEGER,
+    cost_pusd         INTEGER,             -- NULL: unpriced
+    cost_source       TEXT,                -- 'reported' by the program or provider; a row of the price book
+    thread_id         TEXT,
+    -- actions
+    screenshot        ,                    -- payload: a JSON string, URL or base64
+    -- errors
+    code              TEXT,
+    details           ,                    -- payload
+    trigger_id        BLOB,                -- UUID of the event that failed
+    trigger_kind      TEXT,
+    extra             TEXT,                -- JSON object: what has no column of its own
+    UNIQUE (session, id)
+);
+CREATE INDEX errors_by_time ON events (session, init_us) WHERE kind = 'errors';
+
+-- Losses: events that could not be stored although record() was called (disk full, ...), exactly counted.
+CREATE TABLE losses (
+    id     INTEGER PRIMARY KEY,
+    at_us  INTEGER NOT NULL,
+    pid    INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    reason TEXT NOT NULL
+);
+
+-- Views -------------------------------------------------------------------------------------------------------------------
+
+-- Every message with its text whole.
+CREATE VIEW message_texts AS
+SELECT m.id, m.parent,
+       CASE typeof(m.content) WHEN 'blob' THEN
+           (SELECT group_concat(CASE p.type WHEN 'integer' THEN (SELECT b.text FROM blobs b WHERE b.id = p.value)
+                                ELSE p.value END, '') FROM json_each(CAST(m.content AS TEXT)) p)
+       ELSE m.content END AS text
+FROM messages m;
+
+-- Every event with its ids as text, its times in ISO 8601 and its payloads as whole JSON.
+CREATE VIEW payloads AS
+SELECT e.seq,
+       lower(substr(hex(e.id), 1, 8) || '-' || substr(hex(e.id), 9, 4) || '-' || substr(hex(e.id), 13, 4) || '-'
+             || substr(hex(e.id), 17, 4) || '-' || substr(hex(e.id), 21)) AS id,
+       s.id AS session_id,
+       e.session, e.kind, e.owner, e.name,
+       (SELECT a.id FROM agents a WHERE a.seq = e.agent) AS agent_id,
+       (SELECT a.name FROM agents a WHERE a.seq = e.agent) AS agent_name,
+       CASE WHEN e.parent IS NOT NULL THEN
+           lower(substr(hex(e.parent), 1, 8) || '-' || substr(hex(e.parent), 9, 4) || '-' || substr(hex(e.parent), 13, 4)
+                 || '-' || substr(hex(e.parent), 17, 4) || '-' || substr(hex(e.parent), 21)) END AS parent_id,
+       strftime('%Y-%m-%dT%H:%M:%S', e.init_us / 1000000, 'unixepoch')
+           || printf('.%06d+00:00', e.init_us % 1000000) AS init_timestamp,
+       strftime('%Y-%m-%dT%H:%M:%S', e.end_us / 1000000, 'unixepoch')
+           || printf('.%06d+00:00', e.end_us % 1000000) AS end_timestamp,
+       e.init_us, e.end_us,
+       CASE typeof(e.params) WHEN 'blob' THEN
+           (SELECT group_concat(CASE p.type WHEN 'integer' THEN (SELECT b.text FROM blobs b WHERE b.id = p.value)
+                                ELSE p.value END, '') FROM json_each(CAST(e.params AS TEXT)) p)
+       ELSE e.params END AS params,
+       CASE typeof(e.returns) WHEN 'blob' THEN
+           (SELECT group_concat(CASE p.type WHEN 'integer' THEN (SELECT b.text FROM blobs b WHERE b.id = p.value)
+                                ELSE p.value END, '') FROM json_each(CAST(e.returns AS TEXT)) p)
+       ELSE e.returns END AS returns,
+       CASE typeof(e.logs) WHEN 'blob' THEN
+           (SELECT group_concat(CASE p.type WHEN 'integer' THEN (SELECT b.text FROM blobs b WHERE b.id = p.value)
+                                ELSE p.value END, '') FROM json_each(CAST(e.logs AS TEXT)) p)
+       ELSE e.logs END AS logs,
+       CASE typeof(e.screenshot) WHEN 'blob' THEN
+           (SELECT group_concat(CASE p.type WHEN 'integer' THEN (SELECT b.text FROM blobs b WHERE b.id = p.value)
+                                ELSE p.value END, '') FROM json_each(CAST(e.screenshot AS TEXT)) p)
+       ELSE e.screenshot END AS screenshot,
+       CASE typeof(e.details) WHEN 'blob' THEN
+           (SELECT group_concat(CASE p.type WHEN 'integer' THEN (SELECT b.text FROM blobs b WHERE b.id = p.value)
+                                ELSE p.value END, '') FROM json_each(CAST(e.details AS TEXT)) p)
+       ELSE e.details END AS details,
+       e.model, e.prompt, e.prompt_form, e.completion, e.completion_form, e.prompt_tokens, e.completion_tokens,
+       e.cache_read_tokens, e.cache_write_tokens, e.reasoning_tokens, e.cost_pusd, e.cost_source, e.thread_id,
+       e.code, e.trigger_kind,
+       CASE WHEN e.trigger_id IS NOT NULL THEN
+           lower(substr(hex(e.trigger_id), 1, 8) || '-' || substr(hex(e.trigger_id), 9, 4) || '-'
+                 || substr(hex(e.trigger_id), 13, 4) || '-' || substr(hex(e.trigger_id), 17, 4) || '-'
+                 || substr(hex(e.trigger_id), 21)) END AS trigger_id,
+       e.extra
+FROM events e JOIN sessions s ON s.seq = e.session;
+
+-- LLM calls. `prompt` and `completion` are whole: text where the program gave text, else JSON (a list of messages, a
+-- message). So are params and returns. `cost` is in US dollars, NULL when the call is unpriced.
+CREATE VIEW llms AS
+SELECT id, session_id, agent_id, thread_id,
+       CASE prompt_form
+           WHEN 0 THEN '[' || coalesce((
+               WITH RECURSIVE path (id, depth) AS (
+                   SELECT prompt, 0
+                   UNION ALL
+                   SELECT m.parent, depth + 1 FROM path JOIN messages m ON m.id = path.id WHERE m.parent IS NOT NULL)
+               SELECT group_concat(text, ',') FROM (
+                   SELECT t.text FROM path JOIN message_texts t ON t.id = path.id ORDER BY path.depth DESC)), '') || ']'
+           WHEN 1 THEN (SELECT CASE json_type(t.text) WHEN 'text' THEN json_extract(t.text, '$') ELSE t.text END
+                        FROM message_texts t WHERE t.id = prompt)
+       END AS prompt,
+       CASE completion_form
+           WHEN 1 THEN (SELECT CASE json_type(t.text) WHEN 'text' THEN json_extract(t.text, '$') ELSE t.text END
+                        FROM message_texts t WHERE t.id = completion)
+           WHEN 2 THEN (SELECT json_extract(t.text, '$.content') FROM message_texts t WHERE t.id = completion)
+       END AS completion,
+       model, prompt_tokens, completion_tokens, cost_pusd / 1e12 AS cost,
+       CASE json_type(params) WHEN 'text' THEN json_extract(params, '$') ELSE params END AS params,
+       CASE json_type(returns) WHEN 'text' THEN json_extract(returns, '$') ELSE returns END AS returns,
+       init_timestamp, end_timestamp,
+       seq, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_source, parent_id, agent_name, extra
+FROM payloads WHERE kind = 'llms';
+
+-- Tool calls.
+CREATE VIEW tools AS
+SELECT id, session_id, agent_id, name,
+       CASE json_type(logs) WHEN 'text' THEN json_extract(logs, '$') ELSE logs END AS logs,
+       CASE json_type(params) WHEN 'text' THEN json_extract(params, '$') ELSE params END AS params,
+       CASE json_type(returns) WHEN 'text' THEN json_extract(returns, '$') ELSE returns END AS returns,
+       init_timestamp, end_timestamp, seq, parent_id, agent_name, extra
+FROM payloads WHERE kind = 'tools';
+
+-- Actions, and with them API calls and every other kind, as on the server; `kind` tells them apart.
+CREATE VIEW actions AS
+SELECT id, session_id, agent_id, name AS action_type,
+       CASE json_type(logs) WHEN 'text' THEN json_extract(logs, '$') ELSE logs END AS logs,
+       json_extract(screenshot, '$') AS screenshot,
+       CASE json_type(params) WHEN 'text' THEN json_extract(params, '$') ELSE params END AS params,
+       CASE json_type(returns) WHEN 'text' THEN json_extract(returns, '$') ELSE returns END AS returns,
+       init_timestamp, end_timestamp, seq, parent_id, agent_name, kind, extra
+FROM payloads WHERE kind NOT IN ('llms', 'tools', 'errors');
+
+-- Errors. `trigger_event_id` is the event that failed, if it is known.
+CREATE VIEW errors AS
+SELECT id, session_id, trigger_id AS trigger_event_id, trigger_kind AS trigger_event_type, name AS error_type, code,
+       CASE json_type(details) WHEN 'text' THEN json_extract(details, '$') ELSE details END AS details,
+       CASE json_type(logs) WHEN 'text' THEN json_extract(logs, '$') ELSE logs END AS logs,
+       init_timestamp AS timestamp, seq, agent_id, agent_name, parent_id,
+       CASE json_type(params) WHEN 'text' THEN json_extract(params, '$') ELSE params END AS params,
+       CASE json_type(returns) WHEN 'text' THEN json_extract(returns, '$') ELSE returns END AS returns,
+       end_timestamp, extra
+FROM payloads WHERE kind = 'errors';
+
+-- One row a session. `events` counts every event; `actions` counts actions alone, `apis` API calls. `cost` is in US
+-- dollars over the priced calls and `unpriced` counts the others. `duration_s` runs to the end of the session or, where
+-- nobody ended it, to the last that was seen of it.
+CREATE VIEW session_stats AS
+SELECT s.id AS session_id,
+       count(e.seq) AS events,
+       count(CASE e.kind WHEN 'llms' THEN 1 END) AS llms,
+       count(CASE e.kind WHEN 'tools' THEN 1 END) AS tools,
+       count(CASE e.kind WHEN 'actions' THEN 1 END) AS actions,
+       count(CASE e.kind WHEN 'errors' THEN 1 END) AS errors,
+       coalesce(sum(e.prompt_tokens), 0) AS prompt_tokens,
+       coalesce(sum(e.completion_tokens), 0) AS completion_tokens,
+       coalesce(sum(e.cost_pusd), 0) / 1e12 AS cost,
+       (coalesce(s.end_us, max(coalesce(e.end_us, e.init_us)), s.init_us) - s.init_us) / 1e6 AS duration_s,
+       count(CASE e.kind WHEN 'apis' THEN 1 END) AS apis,
+       count(CASE WHEN e.kind = 'llms' AND e.cost_pusd IS NULL THEN 1 END) AS unpriced,
+       s.seq
+FROM sessions s LEFT JOIN events e ON e.session = s.seq
+GROUP BY s.seq, s.id;

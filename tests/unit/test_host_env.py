@@ -1,0 +1,397 @@
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import timeit
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+import pytest
+
+from agentops_local import host_env
+from agentops_local.host_env import fingerprint, momentary, stable
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="the system is asked in another way")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="other systems need psutil")
+
+HOST, USER, FOLDER = "anvil-of-wile-e", "wile-e-coyote", "road-runner-trap"
+
+
+def merged(target: Mapping[str, object], patch: Mapping[str, object]) -> dict[str, object]:
+    """`target` with a patch as RFC 7396 merges it."""
+    result = dict(target)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping):
+            inner = result.get(key)
+            result[key] = merged(inner if isinstance(inner, Mapping) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def section(document: Mapping[str, object], *path: str) -> dict[str, object]:
+    """A part of a document, which must be an object."""
+    for name in path:
+        inner = document[name]
+        assert isinstance(inner, dict)
+        document = inner
+    return dict(document)
+
+
+def install(folder: Path, name: str, version: str, **files: str) -> None:
+    """Put a distribution into a folder of packages."""
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nName: liar\n")
+    for file, text in files.items():
+        (info / file.replace("_", ".")).write_text(text)
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of packages, the only one on the path."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder)])
+    return folder
+
+
+@pytest.fixture
+def load(packages: Path) -> Iterator[Callable[[str], None]]:
+    """Makes it look as if a module of `packages` had been imported."""
+    names = []
+
+    def as_loaded(name: str) -> None:
+        module = ModuleType(name)
+        module.__file__ = str(packages / name / "__init__.py")
+        sys.modules[name] = module
+        names.append(name)
+
+    yield as_loaded
+    for name in names:
+        del sys.modules[name]
+
+
+def test_the_parts_merge_into_the_classic_shape() -> None:
+    """`momentary` merged into `stable` has the sections and keys that the classic SDK sends."""
+    document = merged(stable("1.2.3"), momentary())
+    assert list(document) == [
+        "SDK",
+        "OS",
+        "CPU",
+        "RAM",
+        "Installed Packages",
+        "Project Working Directory",
+        "Virtual Environment",
+        "Disk",
+    ]
+    assert list(section(document, "SDK")) == ["AgentOps SDK Version", "Python Version", "System Packages"]
+    assert list(section(document, "OS")) == ["Hostname", "OS", "OS Version", "OS Release"]
+    assert {*section(document, "CPU")} >= {"Total cores", "CPU Usage"}
+    assert list(section(document, "RAM")) == ["Total", "Available", "Used", "Percentage"]
+    for name in ("Installed Packages", "Project Working Directory", "Virtual Environment"):
+        assert list(section(document, name)) == [name]
+    for disk in section(document, "Disk").values():
+        assert isinstance(disk, dict)
+        assert list(disk) == ["Mountpoint", "Total", "Used", "Free", "Percentage"]
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_stable_is_stable() -> None:
+    """`stable` gives the same text twice, so that it is stored once."""
+    assert json.dumps(stable("1.2.3")) == json.dumps(stable("1.2.3"))
+
+
+def test_the_versions_are_told() -> None:
+    """The SDK's version is the one handed in, Python's the one that runs."""
+    sdk = section(stable("1.2.3"), "SDK")
+    assert sdk["AgentOps SDK Version"] == "1.2.3"
+    assert sdk["Python Version"] == sys.version.split()[0]
+
+
+def test_the_numbers_are_those_of_psutil() -> None:
+    """Cores and memory are what psutil says of this machine."""
+    cpu, ram = section(stable("1"), "CPU"), section(stable("1"), "RAM")
+    assert cpu["Total cores"] == psutil.cpu_count()
+    assert cpu.get("Physical cores") == psutil.cpu_count(logical=False)
+    assert ram["Total"] == f"{psutil.virtual_memory().total / 2**30:.2f} GB"
+
+
+def test_each_disk_is_told_once() -> None:
+    """Each device stands once, at the shortest of its mount points, and is a disk of psutil's."""
+    disks = section(momentary(), "Disk")
+    points: dict[str, list[str]] = {}
+    for part in psutil.disk_partitions(all=True):
+        points.setdefault(part.device, []).append(part.mountpoint)
+    for device, disk in disks.items():
+        assert isinstance(disk, dict)
+        assert disk["Mountpoint"] == min(points[device], key=len)
+
+
+def test_the_working_directory_and_the_environment_are_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The working directory is the current one; the virtual environment is the one whose Python runs, else
+    the one that was activated, else null.
+    """
+
+    def environment() -> object:
+        return section(stable("1"), "Virtual Environment")["Virtual Environment"]
+
+    assert section(stable("1"), "Project Working Directory") == {"Project Working Directory": str(Path.cwd())}
+    monkeypatch.setattr(sys, "prefix", "/venv/that/runs")
+    monkeypatch.setenv("VIRTUAL_ENV", "/venv/activated")
+    assert environment() == "/venv/that/runs"
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    assert environment() == "/venv/activated"
+    monkeypatch.delenv("VIRTUAL_ENV")
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    assert environment() is None
+
+
+class TestPackages:
+    def test_as_importlib_sees_them(self) -> None:
+        """The installed packages are those of importlib.metadata, with its names and versions."""
+        installed = section(stable("1"), "Installed Packages", "Installed Packages")
+        folders = {str(folder) for folder in host_env._package_folders()}
+        expected = {
+            distribution.metadata["Name"]: distribution.version
+            for distribution in importlib.metadata.distributions()
+            if str(Path(str(distribution.locate_file(""))).resolve()) in folders
+        }
+        assert expected
+        assert installed == expected
+
+    def test_the_first_on_the_path_counts(
+        self, packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of a package that is installed twice, under whatever spelling, the one is told that is imported."""
+        install(packages, "some-thing", "2.0")
+        install(tmp_path / "later", "Some.Thing", "1.0")
+        monkeypatch.setattr(sys, "path", [str(packages), str(tmp_path / "later")])
+        assert section(stable("1"), "Installed Packages", "Installed Packages") == {"some-thing": "2.0"}
+
+    def test_what_is_broken_is_left_out(self, packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Remains of a package, a path that is no folder and an entry of the path that is no text break
+        nothing.
+        """
+        install(packages, "sound", "1.0")
+        (packages / "empty-1.0.dist-info").mkdir()
+        (packages / "cut-1.0.egg-info").write_text("Name: cut\n")
+        (packages / "archive.zip").write_bytes(b"PK")
+        path: list[object] = [b"bytes", packages / "archive.zip", packages / "none", str(packages)]
+        monkeypatch.setattr(sys, "path", path)
+        assert section(stable("1"), "Installed Packages", "Installed Packages") == {"sound": "1.0"}
+        assert fingerprint("1")
+
+    def test_eggs_count(self, packages: Path) -> None:
+        """The older .egg-info, as a file and as a folder, is a package, too."""
+        (packages / "old-1.0.egg-info").write_text("Name: old\nVersion: 1.0\n")
+        (packages / "older.egg-info").mkdir()
+        (packages / "older.egg-info" / "PKG-INFO").write_text("Name: older\nVersion: 0.1\n")
+        installed = section(stable("1"), "Installed Packages", "Installed Packages")
+        assert installed == {"old": "1.0", "older": "0.1"}
+
+    def test_the_loaded_ones(self, packages: Path, load: Callable[[str], None]) -> None:
+        """The system packages are those whose modules are loaded, by the name of the module or by the files
+        they brought.
+        """
+        install(packages, "Same-Name", "1.0")
+        install(packages, "beautiful-soup", "4.0", RECORD="bs_four/__init__.py,sha256=x,1\n")
+        install(packages, "Snake", "6.0", top_level_txt="ignored", RECORD="snake_one.py,sha256=x,1\n")
+        install(packages, "asleep", "1.0", RECORD="asleep/__init__.py,,\n")
+        for name in ("same_name", "bs_four", "snake_one"):
+            load(name)
+        loaded = section(stable("1"), "SDK", "System Packages")
+        assert loaded == {"beautiful-soup": "4.0", "Same-Name": "1.0", "Snake": "6.0"}
+
+    def test_modules_of_the_program_are_no_packages(
+        self, packages: Path, load: Callable[[str], None]
+    ) -> None:
+        """A module of the program, and one that only looks like a module, are not taken for packages."""
+        install(packages, "helpers", "1.0")
+        load("helpers")
+        sys.modules["helpers"].__file__ = "/home/me/project/helpers.py"
+        assert section(stable("1"), "SDK", "System Packages") == {}
+
+
+class TestOptOut:
+    @pytest.fixture(autouse=True)
+    def named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A host, a user, a home, a project and a kernel with names that can be found again."""
+        folder = tmp_path / USER / FOLDER
+        folder.mkdir(parents=True)
+        monkeypatch.chdir(folder)
+        for variable in ("HOME", "VIRTUAL_ENV", "USER", "LOGNAME", "USERNAME", "COMPUTERNAME"):
+            monkeypatch.setenv(variable, f"/home/{USER}/{HOST}")
+        monkeypatch.setattr(sys, "prefix", f"/home/{USER}/venv")
+        if sys.platform != "win32":
+            kernel = os.uname_result(("Linux", HOST, f"6.18.4-{USER}", f"#1 {USER}@{HOST}", "x86_64"))
+            monkeypatch.setattr(os, "uname", lambda: kernel)
+
+    def test_it_tells_the_sdk_and_the_system_only(self) -> None:
+        """With the opt-out there are the versions of SDK and Python, the system's name and release number,
+        and nothing else.
+        """
+        document = merged(stable("1.2.3", opt_out=True), momentary(opt_out=True))
+        assert {name: list(section(document, name)) for name in document} == {
+            "SDK": ["AgentOps SDK Version", "Python Version"],
+            "OS": ["OS", "OS Release"],
+        }
+
+    def test_no_name_is_in_it(self) -> None:
+        """With the opt-out no text holds the name of the host or the user, or the working directory."""
+        text = json.dumps([stable("1.2.3", opt_out=True), momentary(opt_out=True)])
+        for name in (HOST, USER, FOLDER, str(Path.cwd())):
+            assert name not in text
+
+    @posix_only
+    def test_the_names_are_there_without_it(self) -> None:
+        """Without the opt-out the same names are told: the test above would see them."""
+        text = json.dumps(stable("1.2.3"))
+        assert HOST in text
+        assert FOLDER in text
+
+    def test_the_fingerprint_does_not_depend_on_names(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With the opt-out the fingerprint is made of nothing that names host, user or folder."""
+        before = fingerprint("1.2.3", opt_out=True)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "prefix", "/elsewhere")
+        monkeypatch.setattr(sys, "path", ["/elsewhere"])
+        monkeypatch.setenv("VIRTUAL_ENV", "/elsewhere")
+        if sys.platform != "win32":
+            kernel = os.uname_result(("Linux", "other", "6.18.4-other", "#2 other", "x86_64"))
+            monkeypatch.setattr(os, "uname", lambda: kernel)
+        assert fingerprint("1.2.3", opt_out=True) == before
+
+
+class TestFingerprint:
+    def test_it_stays(self) -> None:
+        """While nothing changes, so does the fingerprint; it is 32 hex digits."""
+        assert fingerprint("1") == fingerprint("1")
+        assert len(bytes.fromhex(fingerprint("1"))) == 16
+
+    def test_it_follows_what_is_handed_in(self) -> None:
+        """Another version of ours and the opt-out change it."""
+        assert len({fingerprint("1"), fingerprint("2"), fingerprint("1", opt_out=True)}) == 3
+
+    def test_it_follows_the_packages(self, packages: Path) -> None:
+        """Installing, upgrading and removing a package change it."""
+        seen = {fingerprint("1")}
+        install(packages, "thing", "1.0")
+        os.utime(packages, ns=(1, 1))
+        seen.add(fingerprint("1"))
+        (packages / "thing-1.0.dist-info").rename(packages / "thing-2.0.dist-info")
+        os.utime(packages, ns=(2, 2))  # a filesystem may have coarse times
+        seen.add(fingerprint("1"))
+        assert len(seen) == 3
+
+    def test_it_follows_what_is_loaded(self, packages: Path, load: Callable[[str], None]) -> None:
+        """A program that loads another package has another fingerprint, for it has other system packages."""
+        before = fingerprint("1")
+        load("never_heard_of")
+        assert fingerprint("1") != before
+
+    def test_it_follows_the_working_directory(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another working directory changes it."""
+        before = fingerprint("1")
+        monkeypatch.chdir(project.parent)
+        assert fingerprint("1") != before
+
+    def test_it_follows_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another virtual environment changes it."""
+        before = fingerprint("1")
+        monkeypatch.setattr(sys, "prefix", "/elsewhere")
+        assert fingerprint("1") != before
+
+    @posix_only
+    def test_it_follows_the_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another host name or kernel changes it."""
+        before = fingerprint("1")
+        kernel = os.uname_result(("Linux", "other", "6.18.4", "#1", "x86_64"))
+        monkeypatch.setattr(os, "uname", lambda: kernel)
+        assert fingerprint("1") != before
+
+    def test_files_of_the_program_do_not_change_it(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a program writes into its own folder leaves it alone, though that folder is on the path."""
+        monkeypatch.setattr(sys, "path", ["", str(project), *sys.path])
+        before = fingerprint("1")
+        (project / "result.txt").write_text("42")
+        assert fingerprint("1") == before
+
+
+@pytest.mark.parametrize(
+    "broken", ["_read", "_memory", "_physical_cores", "_mounted_disks", "_disk", "_cpu_usage"]
+)
+def test_a_part_that_fails_costs_itself_only(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be found out is left out, and all else is told."""
+    whole = merged(stable("1"), momentary())
+
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "denied")
+
+    monkeypatch.setattr(host_env, broken, fail)
+    rest = merged(stable("1"), momentary())
+    assert rest != whole
+    assert section(rest, "OS") == section(whole, "OS")
+    assert section(rest, "Project Working Directory") == section(whole, "Project Working Directory")
+
+
+@posix_only
+def test_a_disk_that_denies_us_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk whose size may not be known is left out, and the others are told."""
+
+    def mounted() -> list[tuple[str, str]]:
+        return [("/dev/good", "/"), ("/dev/bad", "/no/such/point")]
+
+    monkeypatch.setattr(host_env, "_mounted_disks", mounted)
+    assert list(section(momentary(), "Disk")) == ["/dev/good"]
+
+
+@posix_only
+def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that was removed there is a document, without the folder, and a fingerprint."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "Project Working Directory" not in stable("1")
+    assert fingerprint("1")
+    monkeypatch.chdir(tmp_path)
+
+
+@linux_only
+def test_no_third_party_module_is_loaded() -> None:
+    """On Linux the whole document loads no third-party module, and neither pathlib nor importlib.metadata."""
+    code = """
+import sys
+before = set(sys.modules)
+from agentops_local import host_env
+host_env.stable("1"), host_env.momentary(), host_env.fingerprint("1")
+print(*set(sys.modules) - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names == {"agentops_local"}
+    assert not loaded & {"pathlib", "importlib.metadata"}
+
+
+def test_costs_are_told() -> None:
+    """What the three parts cost is told (`pytest -rP` shows it), not judged."""
+    for name, call in (
+        ("fingerprint()", lambda: fingerprint("1")),
+        ("stable()", lambda: stable("1")),
+        ("momentary()", momentary),
+    ):
+        print(f"{name}: {min(timeit.repeat(call, number=10, repeat=5)) / 10 * 1e6:.0f} µs")
