@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agentops_local.agent import track_agent as track_agent
     from agentops_local.client import Client as Client
     from agentops_local.config import Configuration as Configuration
     from agentops_local.decorators import record_action as record_action
     from agentops_local.decorators import record_function as record_function
     from agentops_local.decorators import record_tool as record_tool
-    from agentops_local.agent import track_agent as track_agent
     from agentops_local.enums import EndState as EndState
     from agentops_local.enums import EventType as EventType
     from agentops_local.event import ActionEvent as ActionEvent

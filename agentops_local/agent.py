@@ -24,10 +24,10 @@ _TRACKED = "_agentops_local_tracked"
 def track_agent(name: str | None = None) -> Callable[[T], T]:
     """Makes a class's instances, or a function, an agent.
 
-    On a class: every instance gets `agentops_agent_id` (UUID) and `agentops_agent_name`; its constructor takes the extra
-    keywords `agentops_name` and `session`. The name is the first of `agentops_name`, `name`, `self.role`, the class's
-    name. On a function: the function carries both attributes. Events recorded while a method (or the function) runs
-    belong to the agent, in whatever thread or task it runs; inside an agent called from it, to that one.
+    On a class: every instance gets `agentops_agent_id` (UUID) and `agentops_agent_name`; its constructor takes the
+    extra keywords `agentops_name` and `session`. The name is the first of `agentops_name`, `name`, `self.role`, the
+    name of the class. On a function: the function carries both attributes. Events recorded while a method (or the
+    function) runs belong to the agent, in whatever thread or task it runs; inside an agent called from it, to that one.
 
     Args:
         name: the agent's name.
@@ -73,7 +73,7 @@ class _Running:
 
 def _track_function(func: Callable[..., Any], name: str | None) -> Callable[..., Any]:
     agent_id = new_id()
-    wrapper = wrap(func, lambda args, kwargs: _Running(agent_id))
+    wrapper = wrap(func, lambda _args, _kwargs: _Running(agent_id))
     wrapper.agentops_agent_id = agent_id  # type: ignore[attr-defined]
     wrapper.agentops_agent_name = name or func.__name__  # type: ignore[attr-defined]
     _introduce(agent_id, name or func.__name__, None)
@@ -81,10 +81,10 @@ def _track_function(func: Callable[..., Any], name: str | None) -> Callable[...,
 
 
 def _track_class(cls: type, name: str | None) -> None:
-    original = cls.__init__
+    original: Callable[..., None] = cls.__init__  # type: ignore[misc]  # a class's own, called with the instance
 
     @functools.wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    def constructor(self: Any, *args: Any, **kwargs: Any) -> None:
         given = kwargs.pop("agentops_name", None)
         session = kwargs.get("session") if _takes_session else kwargs.pop("session", None)
         known = getattr(self, "agentops_agent_id", None)
@@ -104,7 +104,7 @@ def _track_class(cls: type, name: str | None) -> None:
         _takes_session = "session" in inspect.signature(original).parameters
     except (TypeError, ValueError):
         _takes_session = False
-    cls.__init__ = __init__  # type: ignore[misc]
+    cls.__init__ = constructor  # type: ignore[misc]  # that is what it is for
 
 
 def _set(instance: Any, attribute: str, value: object) -> None:
@@ -138,6 +138,6 @@ def _wrap_methods(cls: type) -> None:
             setattr(cls, attribute, wrapper)
 
 
-def _running_self(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Running | None:
+def _running_self(args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Running | None:
     agent_id = getattr(args[0], "agentops_agent_id", None) if args else None
     return _Running(agent_id) if isinstance(agent_id, UUID) else None

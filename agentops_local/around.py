@@ -1,8 +1,8 @@
-"""Running a callable inside something: before it begins, while it runs, after it ends, whatever kind of callable it is.
+"""Running a callable inside something: before it begins, while it runs, after it ends, whatever kind it is of.
 
-`wrap` turns one description of "inside" (a context manager factory) into a wrapper for functions, coroutines, generators
-and async generators. A generator keeps its protocol (send, throw, close, return value), and what is bound for it is bound
-only while its own code runs, not in its caller between two items.
+`wrap` turns one description of "inside" into a wrapper for functions, coroutines, generators and async generators. A
+generator keeps its protocol (send, throw, close, return value), and what is bound for it is bound only while its own
+code runs, not in its caller between two items.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def _generator(func: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
             try:
                 given = yield value
                 step = generator.send
-            except BaseException as thrown:  # throw() or close(): the generator itself decides what comes of it
-                given, step = thrown, generator.throw  # type: ignore[assignment]
+            except BaseException as thrown:  # noqa: BLE001 - throw() or close(): the generator decides what comes of it
+                given, step = thrown, generator.throw
 
     return wrapper
 
@@ -150,8 +150,8 @@ def _async_generator(func: Callable[..., Any], begin: Begin) -> Callable[..., An
             try:
                 given = yield value
                 step = generator.asend
-            except BaseException as thrown:
-                given, step = thrown, generator.athrow  # type: ignore[assignment]
+            except BaseException as thrown:  # noqa: BLE001 - as in _generator
+                given, step = thrown, generator.athrow
 
     return wrapper
 

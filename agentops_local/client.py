@@ -18,6 +18,7 @@ from agentops_local.event import ErrorEvent, Event
 from agentops_local.log import logger, set_level
 from agentops_local.recorder.recorder import Recorder
 from agentops_local.session import Session
+from agentops_local.store.location import find_database
 
 _MANY = "agentops_local: %d sessions are live, so %s() of the package cannot know which is meant; use the session's own"
 _NONE = "agentops_local: there is no session, so %s() does nothing; call init() or start_session() first"
@@ -33,7 +34,7 @@ class Client:
     _instance: Client | None = None
     config: Configuration
 
-    def __new__(cls) -> Client:
+    def __new__(cls) -> Client:  # noqa: D102 - the class docstring says it
         if cls._instance is None:
             client = super().__new__(cls)
             client._begin()
@@ -48,7 +49,7 @@ class Client:
         self._all_ended = False
         self._exit_hooked = False
 
-    # Settings ---------------------------------------------------------------------------------------------------------
+    # Settings -------------------------------------------------------------------------------------------------------
 
     def configure(self, **settings: Any) -> None:
         """Sets what is given (see `agentops_local.config`); a value that cannot be accepted is refused with a warning
@@ -111,7 +112,7 @@ class Client:
         session = self.active_session()
         return {} if session is None else session.host_env
 
-    # Sessions ---------------------------------------------------------------------------------------------------------
+    # Sessions -------------------------------------------------------------------------------------------------------
 
     def start_session(
         self, tags: Iterable[str] | str | None = None, inherited_session_id: str | UUID | None = None
@@ -137,7 +138,7 @@ class Client:
         except WrongUse as error:
             logger.warning("agentops_local: %s", error)
             return None
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - a border: reported, never raised into the program
             faults.report(fault, "start_session()")
             return None
         self._sessions.append(session)
@@ -148,7 +149,7 @@ class Client:
     def _recorder(self) -> Recorder:
         """The recorder of the database that the settings name; one for each, shared by its sessions."""
         config = self.config
-        path = config.database()
+        path = find_database(config.db)
         key = (path, config.power, id(config.redact) if config.redact is not None else None)
         recorder = self._recorders.get(key)
         if recorder is None:
@@ -215,7 +216,7 @@ class Client:
             session.end_session("Indeterminate", "end_all_sessions()")
         self._all_ended = True
 
-    # On the active session ----------------------------------------------------------------------------------------------
+    # On the active session ------------------------------------------------------------------------------------------
 
     def record(self, event: Event | ErrorEvent) -> None:
         """Records an event in the active session."""
@@ -238,9 +239,7 @@ class Client:
         if session is not None:
             session.set_tags(tags)
 
-    def create_agent(
-        self, name: str, agent_id: str | UUID | None = None, session: Session | None = None
-    ) -> str | None:
+    def create_agent(self, name: str, agent_id: str | UUID | None = None, session: Session | None = None) -> str | None:
         """Makes an agent known to a session (default: the active one) and returns its id."""
         session = session or self._session_for("create_agent")
         return None if session is None else session.create_agent(name, agent_id)
@@ -266,7 +265,7 @@ class Client:
         """Ends the recording of LLM calls that nobody records by hand; what the program records goes on."""
         self.config.instrument_llm_calls = False
 
-    # The end of the process -----------------------------------------------------------------------------------------------
+    # The end of the process -----------------------------------------------------------------------------------------
 
     def _hook_exit(self) -> None:
         if self._exit_hooked:

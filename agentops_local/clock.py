@@ -23,7 +23,7 @@ def now_us() -> int:
 
 def to_iso(us: int) -> str:
     """ISO 8601 in UTC with microseconds, such as `2026-11-20T11:32:13.457287+00:00`."""
-    global _second  # a cache of one value; a race between threads only costs its recomputation
+    global _second  # noqa: PLW0603 - a cache of one value; a race between threads only costs its recomputation
     seconds, fraction = divmod(us, 1_000_000)
     cached = _second
     if cached[0] != seconds:

@@ -28,8 +28,6 @@ from agentops_local.errors import WrongUse
 from agentops_local.log import logger
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from agentops_local.redact import Redactor
 
 ENDPOINT = "https://api.agentops.ai"
@@ -62,7 +60,7 @@ class Configuration:
 
     def configure(
         self,
-        client: object = None,
+        client: object = None,  # noqa: ARG002 - the classic SDK passes its client here
         api_key: str | None = None,
         parent_key: str | None = None,
         endpoint: str | None = None,
@@ -81,7 +79,7 @@ class Configuration:
         """Sets what is given; None leaves a setting as it is.
 
         Args:
-            client: ignored; the classic SDK passes its client here.
+            client: accepted for the classic SDK's sake, and ignored.
 
         Raises:
             WrongUse: for a value that cannot be accepted; what was set before it stays.
@@ -116,12 +114,6 @@ class Configuration:
     def power(self) -> bool:
         """Whether every event survives a power cut."""
         return self.durability == "power"
-
-    def database(self) -> Path:
-        """Where the database is."""
-        from agentops_local.store.location import find_database
-
-        return find_database(self.db)
 
     def redactor(self) -> Redactor | None:
         """The redaction in force."""

@@ -8,7 +8,6 @@ it raised, and the error goes on unchanged.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 import traceback
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from agentops_local import clock, context, faults
+from agentops_local.agent import track_agent  # the classic module holds it too
 from agentops_local.around import wrap
 from agentops_local.client import Client
 from agentops_local.event import ActionEvent, ErrorEvent, Event, ToolEvent
@@ -25,8 +25,6 @@ from agentops_local.log import logger
 from agentops_local.session import Session
 
 __all__ = ["record_action", "record_function", "record_tool", "track_agent"]
-
-from agentops_local.agent import track_agent  # the classic module holds it too
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,12 +60,12 @@ def _decorator(name: str | None, make: Callable[[str], Event]) -> Callable[[F], 
         return _decorator(None, make)(name)
 
     def decorate(target: F) -> F:
-        label = name or getattr(target, "__name__", type(target).__name__)
+        label = str(name or getattr(target, "__name__", type(target).__name__))
         if inspect.isclass(target):
-            return _decorate_class(target, label, make)  # type: ignore[return-value]
+            return _decorate_class(target, label, make)  # type: ignore[return-value]  # the same class
         if isinstance(target, (staticmethod, classmethod)):
-            return type(target)(decorate(target.__func__))  # type: ignore[return-value]
-        return _recorded(target, label, make)  # type: ignore[return-value]
+            return type(target)(decorate(target.__func__))
+        return _recorded(target, label, make)  # type: ignore[return-value]  # it is called alike
 
     return decorate
 
@@ -89,7 +87,7 @@ def _recorded(func: Callable[..., Any], label: str, make: Callable[[str], Event]
             if session is None or not session.is_running:
                 return None
             return _Call(session, make(label), arguments.named(args, kwargs))
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - a border: the call itself goes on
             faults.report(fault, f"recording {label}()")
             return None
 
@@ -174,9 +172,10 @@ class _Call:
         self._event.returns = self._items
         self._end()
         self._session.record(self._event)
-        if isinstance(error, (Exception, KeyboardInterrupt, asyncio.CancelledError)):
+        if not isinstance(error, (GeneratorExit, SystemExit)):  # these end a call, but not because it failed
             with faults.contained("recording an error"):
-                trace = error.__traceback__.tb_next if error.__traceback__ is not None else None  # without our own frame
+                # Without our own frame, which is the first.
+                trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
                 logs = "".join(traceback.format_exception(type(error), error, trace))
                 self._session.record(ErrorEvent(trigger_event=self._event, exception=error, logs=logs))
 

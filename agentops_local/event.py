@@ -1,8 +1,8 @@
 """The events: what an agent did, as the program describes it.
 
 These are plain data, the classic SDK's fields in the classic order. Nothing is looked up when one is made: no stack is
-walked, no process asked. What a field may hold is open (params, returns, prompts); it is turned into JSON when the event
-is recorded.
+walked, no process asked. What a field may hold is open (params, returns, prompts); it is turned into JSON when the
+event is recorded.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class ErrorEvent(Event):
             if self.details is None:
                 try:
                     self.details = str(self.exception)
-                except Exception:  # an exception whose __str__ fails must not hide the one it stands for
+                except Exception:  # noqa: BLE001 - a __str__ that fails must not hide the exception
                     self.details = object.__repr__(self.exception)
             if self.logs is None and self.exception.__traceback__ is not None:
                 self.logs = "".join(traceback.format_exception(self.exception))

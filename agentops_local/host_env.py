@@ -68,9 +68,7 @@ def momentary(opt_out: bool = False) -> dict[str, object]:
     """
     if opt_out:
         return {}
-    return _parts(
-        ("CPU", lambda: {"CPU Usage": f"{_cpu_usage():.1f}%"}), ("RAM", _ram_in_use), ("Disk", _disks)
-    )
+    return _parts(("CPU", lambda: {"CPU Usage": f"{_cpu_usage():.1f}%"}), ("RAM", _ram_in_use), ("Disk", _disks))
 
 
 def fingerprint(sdk_version: str, opt_out: bool = False) -> str:
@@ -160,9 +158,7 @@ def _physical_cores() -> int | None:
     if sys.platform == "linux":
         for name in os.listdir("/sys/devices/system/cpu"):  # noqa: PTH208 - pathlib would be loaded for this line
             if re.fullmatch(r"cpu\d+", name):
-                cores.update(
-                    _read(f"/sys/devices/system/cpu/{name}/topology/thread_siblings_list").splitlines()
-                )
+                cores.update(_read(f"/sys/devices/system/cpu/{name}/topology/thread_siblings_list").splitlines())
     if cores:
         return len(cores)
     import psutil

@@ -13,13 +13,12 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from contextvars import Token
-from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID, uuid5
 
 from agentops_local import clock, context, faults, process
-from agentops_local.analytics.totals import cost_text, duration_text, totals
+from agentops_local.analytics.totals import cost_text
 from agentops_local.config import Configuration, key_hash, tag_list
 from agentops_local.enums import EndState
 from agentops_local.errors import WrongUse
@@ -27,6 +26,7 @@ from agentops_local.event import ErrorEvent, Event
 from agentops_local.log import logger
 from agentops_local.recorder import writes
 from agentops_local.recorder.state import SessionState
+from agentops_local.session_facts import SessionFacts
 
 if TYPE_CHECKING:
     from agentops_local.recorder.recorder import Recorder
@@ -35,13 +35,10 @@ __all__ = ["EndState", "Session"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Seconds after which the host environment is looked at, with the next event: reading the packages and the load takes
-# tens of milliseconds, which neither init() nor the first event should pay.
-_ENVIRONMENT_AFTER = 1.0
 _NAMES = UUID("0190b2f6-7f6c-7c4b-8a6f-6d2f5f6a7c11")  # namespace for agent ids that are no UUIDs
 
 
-class Session:
+class Session(SessionFacts):
     """A session of this process. Use `start_session()` or `init()` to get one.
 
     Args:
@@ -69,15 +66,12 @@ class Session:
         recorder: Recorder,
         inherited: bool = False,
     ) -> None:
-        self.session_id = session_id
         self.project_id: str | None = None
         self.config = config
         self.is_running = True
-        self._recorder = recorder
         self._tokens: list[Token[Session | None]] = []
-        self._environment_due = time.monotonic() + _ENVIRONMENT_AFTER
         self._pid = os.getpid()
-        self._state = SessionState(
+        state = SessionState(
             id=str(session_id),
             tags=tags or [],
             key_hash=key_hash(config.api_key),
@@ -85,6 +79,7 @@ class Session:
             inherited=inherited,
             opt_out=bool(config.env_data_opt_out),
         )
+        super().__init__(session_id, state, recorder)
         if inherited:
             self._join(tags or [])
         else:
@@ -94,75 +89,21 @@ class Session:
         write = writes.join(self._state)
         self._recorder.change(write)
         if write.result is not None:
-            init_us, end_us, auto_ended, has, video = write.result  # type: ignore[misc]
+            init_us, end_us, auto_ended, has, video = cast("tuple[int, int | None, int, str, str | None]", write.result)
             self._state.init_us = init_us
             self._state.tags = json.loads(has)
             self._state.video = video
             if end_us is not None and not auto_ended:
                 logger.warning(
-                    "agentops_local: session %s has been ended already; events are recorded all the same", self.session_id
+                    "agentops_local: session %s has been ended already; events are recorded all the same",
+                    self.session_id,
                 )
             if not set(tags) <= set(self._state.tags):
                 self.add_tags(tags)
 
-    # Attributes of the classic session -------------------------------------------------------------------------------
-
-    @property
-    def init_timestamp(self) -> str:
-        return clock.to_iso(self._state.init_us)
-
-    @property
-    def end_timestamp(self) -> str | None:
-        return None if self._state.end_us is None else clock.to_iso(self._state.end_us)
-
-    @property
-    def end_state(self) -> str:
-        return self._state.end_state
-
-    @property
-    def end_state_reason(self) -> str | None:
-        return self._state.end_state_reason
-
-    @property
-    def tags(self) -> list[str]:
-        return list(self._state.tags)
-
-    @property
-    def video(self) -> str | None:
-        return self._state.video
-
-    @video.setter
-    def video(self, video: str | None) -> None:
-        self._state.video = video
-
-    @property
-    def host_env(self) -> dict[str, Any]:
-        """The host environment in the classic shape; looked at now if it has not been."""
-        self._look_at_environment()
-        if self._state.environment is None:
-            return {}
-        _, lasting, moment = self._state.environment
-        return merge(json.loads(lasting), json.loads(moment))
-
-    @property
-    def token_cost(self) -> Decimal:
-        """US dollars over all processes of the session, exactly; unpriced calls count nothing."""
-        return self._recorder.read(lambda connection: totals(connection, self._state.id)).cost
-
-    @property
-    def event_counts(self) -> dict[str, int]:
-        """Events by type, over all processes of the session."""
-        counted = self._recorder.read(lambda connection: totals(connection, self._state.id))
-        return {kind: getattr(counted, kind) for kind in ("llms", "tools", "actions", "errors", "apis")}
-
-    @property
-    def session_url(self) -> str:
-        """Where the AgentOps dashboard shows the session once it is uploaded."""
-        return f"https://app.agentops.ai/drilldown?session_id={self.session_id}"
-
     # Recording -------------------------------------------------------------------------------------------------------
 
-    def record(self, event: Event | ErrorEvent, flush_now: bool = False) -> None:
+    def record(self, event: Event | ErrorEvent, flush_now: bool = False) -> None:  # noqa: ARG002 - the classic's
         """Records an event: when this returns it is committed to the database.
 
         An event is recorded once; a trigger event of an error is recorded with it. After the end of the session in
@@ -179,11 +120,11 @@ class Session:
                 logger.warning("agentops_local: session %s has ended; the event is not recorded", self.session_id)
         except WrongUse as error:
             logger.warning("agentops_local: %s", error)
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - a border: reported, never raised into the program
             faults.report(fault, "record()")
 
     def encode(self, value: object) -> object:
-        """A value as it is now, for an event that is recorded later; what it is changed to meanwhile is not recorded."""
+        """A value as it is now, for an event that is recorded later: what becomes of it meanwhile is not recorded."""
         return self._recorder.encode(value)
 
     def _record(self, event: Event) -> None:
@@ -216,26 +157,6 @@ class Session:
         name = context.agent_names.get(agent_id)
         if name is not None:
             self._state.agent_names[agent_id] = name
-
-    def _look_at_environment(self) -> None:
-        """Looks at the host, once; the packages are listed only if no earlier session of this database has done it."""
-        if self._state.environment is not None or self._state.inherited:
-            self._environment_due = 0.0
-            return
-        self._environment_due = 0.0
-        with faults.contained("looking at the host environment"):
-            from agentops_local import __version__, host_env
-
-            opt_out = self._state.opt_out
-            fingerprint = host_env.fingerprint(__version__, opt_out)
-            known = self._recorder.read(
-                lambda connection: connection.execute(
-                    "SELECT host_env FROM environments WHERE fingerprint = ?", (fingerprint,)
-                ).fetchone()
-            )
-            lasting = known[0] if known else json.dumps(host_env.stable(__version__, opt_out))
-            self._state.environment = (fingerprint, lasting, json.dumps(host_env.momentary(opt_out)))
-            self._recorder.change(writes.set_environment(self._state))
 
     # Ending ----------------------------------------------------------------------------------------------------------
 
@@ -334,7 +255,8 @@ class Session:
         known = _agent_uuid(agent_id)
         context.agent_names[known] = str(name)
         self._state.agent_names[known] = str(name)
-        return known if self._change("create_agent()", lambda: writes.add_agent(self._state, known, str(name))) else None
+        added = self._change("create_agent()", lambda: writes.add_agent(self._state, known, str(name)))
+        return known if added else None
 
     def _change(self, doing: str, change: Callable[[], writes.SessionWrite]) -> bool:
         if not self.is_running:
@@ -345,32 +267,10 @@ class Session:
         except WrongUse as error:
             logger.warning("agentops_local: %s", error)
             return False
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - a border, as in record()
             faults.report(fault, doing)
             return False
         return True
-
-    # Asking ----------------------------------------------------------------------------------------------------------
-
-    def get_analytics(self) -> dict[str, Any] | None:
-        """What the session amounts to, over the events of all its processes, computed here and now.
-
-        Returns:
-            "LLM calls", "Tool calls", "Actions", "Errors" (int), "Duration" ("1h 2m 3.4s"), "Cost" (US dollars, "0.00"
-            when zero, else six decimals). None if the database cannot be read.
-        """
-        with faults.contained("get_analytics()"):
-            counted = self._recorder.read(lambda connection: totals(connection, self._state.id))
-            end = self._state.end_us if self._state.end_us is not None else clock.now_us()
-            return {
-                "LLM calls": counted.llms,
-                "Tool calls": counted.tools,
-                "Actions": counted.actions,
-                "Errors": counted.errors,
-                "Duration": duration_text(end - self._state.init_us),
-                "Cost": cost_text(counted.cost),
-            }
-        return None
 
     # Being the session of the code that runs -------------------------------------------------------------------------
 
@@ -386,7 +286,7 @@ class Session:
         context.session.reset(self._tokens.pop())
 
     def patch(self, func: F) -> F:
-        """The function, bound to this session wherever it is called; a parameter `session` is filled in if it has one."""
+        """The function, bound to this session wherever it is called; its parameter `session` is filled in, if any."""
         try:
             takes_session = "session" in inspect.signature(func).parameters
         except (TypeError, ValueError):
@@ -414,15 +314,6 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.session_id} {'running' if self.is_running else self.end_state}>"
-
-
-def merge(lasting: dict[str, Any], moment: dict[str, Any]) -> dict[str, Any]:
-    """Two objects as one, the second over the first (RFC 7396 without removals)."""
-    both = dict(lasting)
-    for key, value in moment.items():
-        mine = both.get(key)
-        both[key] = merge(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
-    return both
 
 
 def _agent_uuid(agent_id: object) -> str:

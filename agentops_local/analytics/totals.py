@@ -27,8 +27,8 @@ class Totals(NamedTuple):
 
 def totals(connection: sqlite3.Connection, session_id: str) -> Totals:
     """The totals of a session; zeros for one that has no events."""
-    *counts, pusd = connection.execute(_TOTALS, (session_id,)).fetchone()
-    return Totals(*counts, cost=dollars(pusd))
+    llms, tools, actions, errors, apis, pusd = connection.execute(_TOTALS, (session_id,)).fetchone()
+    return Totals(llms, tools, actions, errors, apis, dollars(pusd))
 
 
 def dollars(pusd: int) -> Decimal:

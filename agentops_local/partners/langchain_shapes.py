@@ -1,7 +1,7 @@
-"""LangChain's values in the shapes that our events have: chat messages as OpenAI writes them, plain data for the rest.
+"""LangChain's values in the shapes that our events have: chat messages as OpenAI writes them, plain data otherwise.
 
-Everything here is a pure function of what LangChain hands over; integrations differ in what they fill in, so each answer
-is looked for in all the places where one of them has been seen to put it.
+Everything here is a pure function of what LangChain hands over. Integrations differ in what they fill in, so each
+answer is looked for in all the places where one of them puts it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
-from langchain_core.outputs import Generation, LLMResult
+from langchain_core.outputs import LLMResult
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 
-from agentops_local.event import LLMEvent
+from agentops_local.event import Event, LLMEvent
 
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 _SAID_BESIDE = ("reasoning_content", "refusal", "audio")  # of an assistant, in additional_kwargs
@@ -23,7 +23,7 @@ _MODEL_KEYS = ("model_name", "model", "model_id", "deployment_name")
 _TOKENS_IN = ("input_tokens", "prompt_tokens")
 _TOKENS_OUT = ("output_tokens", "completion_tokens")
 _SECRET = re.compile(r"(api_?key|secret|password|authorization|_token|headers)$", re.IGNORECASE)
-# Chunks of a stream are merged by adding up their metadata, and some integrations name the model in every chunk.
+# The chunks of a stream are merged by adding up their texts, and some integrations name the model in every chunk.
 _REPEATED = re.compile(r"(.{4,}?)\1+")
 _DEPTH = 3  # containers around a message in what chains pass on: {"node": {"messages": [...]}}
 
@@ -37,8 +37,9 @@ def message(value: BaseMessage) -> dict[str, Any]:
         shaped = {"role": _ROLES.get(value.type, value.type), "content": value.content}
     if isinstance(value, AIMessage):
         for call in value.invalid_tool_calls:  # what the model said, though its arguments are no JSON
-            function = {"name": call["name"], "arguments": call["args"]}
-            shaped.setdefault("tool_calls", []).append({"type": "function", "id": call["id"], "function": function})
+            asked = {"name": call["name"], "arguments": call["args"]}
+            calls = shaped.setdefault("tool_calls", [])
+            calls.append({"type": "function", "id": call["id"], "function": asked})
         for key in _SAID_BESIDE:
             if value.additional_kwargs.get(key):
                 shaped.setdefault(key, value.additional_kwargs[key])
@@ -50,8 +51,7 @@ def message(value: BaseMessage) -> dict[str, Any]:
 def plain(value: Any, depth: int = _DEPTH) -> Any:
     """What a chain, a tool or a retriever takes or gives, with the messages and documents in it as plain data.
 
-    Containers are copied: the program may change them before the event is recorded. A long list of numbers or text is
-    left to itself.
+    A list that begins with text or a number is taken to hold neither: it may be long.
     """
     if isinstance(value, BaseMessage):
         return message(value)
@@ -84,7 +84,7 @@ def name(serialized: Mapping[str, Any] | None, given: object, otherwise: str) ->
 
 
 def settings(invocation: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The invocation parameters that are set. Some integrations list their credentials among them: those are hidden."""
+    """The invocation parameters that are set; credentials, which some integrations list among them, are hidden."""
     if not invocation:
         return None
     given = {key: value for key, value in invocation.items() if value is not None}
@@ -102,41 +102,39 @@ def model(*places: Mapping[str, Any] | None) -> str | None:
     return None
 
 
-def has_answer(response: LLMResult | None) -> bool:
-    """Whether a response holds anything that the model said; after an error it may hold the error's headers only."""
+def has_answer(response: LLMResult) -> bool:
+    """Whether the model said anything: after an error, a response may hold nothing but the error's headers."""
     generation = _first(response)
-    if generation is None:
-        return False
     said = getattr(generation, "message", None)
-    return bool(generation.text or (said is not None and (said.content or getattr(said, "tool_calls", None))))
+    heard = generation is not None and generation.text
+    return bool(heard or (said is not None and (said.content or getattr(said, "tool_calls", None))))
 
 
-def answer(event: LLMEvent, response: LLMResult) -> None:
-    """Puts a response into the event: completion, tokens, cost, model; in returns what came with it."""
+def answer(event: Event, response: LLMResult) -> None:
+    """Puts a response into an LLM call: completion, tokens, cost, model; into returns, what came with it."""
     generation = _first(response)
-    if generation is None:
+    if generation is None or not isinstance(event, LLMEvent):
         return
-    event.completion = _said(generation)
     output = response.llm_output or {}
     said = getattr(generation, "message", None)
     usage = dict(getattr(said, "usage_metadata", None) or {})
-    metadata = dict(getattr(said, "response_metadata", None) or {})
+    metadata = dict(getattr(said, "response_metadata", None) or {}) or {
+        **(generation.generation_info or {}),
+        **output,
+    }
+    event.completion = _said(generation)
     event.model = model(metadata, output) or event.model
     counted = [usage, *_usages(output), *_usages(metadata)]
     event.prompt_tokens = _count(counted, _TOKENS_IN)
     event.completion_tokens = _count(counted, _TOKENS_OUT)
-    cost = usage.get("total_cost")  # zero for an answer from LangChain's cache
-    event.cost = cost if isinstance(cost, (int, float)) else event.cost
+    event.cost = usage.get("total_cost")  # zero for an answer from LangChain's cache
     others = [_said(other) for other in response.generations[0][1:]]
-    about = {"metadata": metadata or {**(generation.generation_info or {}), **output}, "usage": usage, "others": others}
+    about = {"metadata": metadata, "usage": usage, "others": others}
     event.returns = {key: value for key, value in about.items() if value} or None
 
 
-def _first(response: LLMResult | None) -> Generation | None:
-    if response is None or not response.generations or not response.generations[0]:
-        return None
-    generation = response.generations[0][0]
-    return generation if isinstance(generation, Generation) else None
+def _first(response: LLMResult) -> Any:
+    return response.generations[0][0] if response.generations and response.generations[0] else None
 
 
 def _said(generation: Any) -> Any:

@@ -4,9 +4,9 @@ and may run again: what is there already is found, not doubled."""
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import sys
+from pathlib import Path
 
 from agentops_local import clock, process
 from agentops_local.recorder.state import Place, SessionState
@@ -20,7 +20,7 @@ _INSERT_SESSION = f"""
 INSERT OR IGNORE INTO sessions
     (id, init_us, end_us, auto_ended, end_state, end_state_reason, tags, video, key_hash, parent_key_hash, revision)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {_NEXT_SESSION_REVISION})
-"""
+"""  # noqa: S608 - our own text
 _INSERT_OWNER = """
 INSERT INTO owners (session, pid, started, boot, host, program, start_us) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
@@ -67,7 +67,7 @@ def _owner(connection: sqlite3.Connection, session: int, opt_out: bool) -> int:
     if found is not None:
         return int(found[0])
     host = None if opt_out else process.hostname()
-    program = None if opt_out else os.path.basename(sys.argv[0] if sys.argv else "") or None
+    program = None if opt_out or not sys.argv else Path(sys.argv[0]).name or None
     row = (session, *who, host, program, clock.now_us())
     return int(connection.execute(_INSERT_OWNER, row).lastrowid or 0)
 

@@ -133,7 +133,10 @@ class PromptTree:
             grown = Conversation(epoch, list(map(remembered, new)), list(nodes), size)
         else:
             grown = Conversation(
-                epoch, [*base.messages[:common], *map(remembered, new)], [*base.nodes[:common], *nodes], base.size + size
+                epoch,
+                [*base.messages[:common], *map(remembered, new)],
+                [*base.nodes[:common], *nodes],
+                base.size + size,
             )
         # What it continues is no longer needed: a prompt that goes on from there finds the same prefix in this one.
         continued = base if base is not None and common >= len(base.messages) - 1 else None
@@ -159,7 +162,7 @@ def _common(old: list[object], new: Sequence[object]) -> int:
         for index in range(length):
             if old[index] != new[index]:
                 return index
-    except Exception:  # objects whose == fails (arrays): not recognised, so encoded and found by content
+    except Exception:  # noqa: BLE001 - objects whose == fails (arrays): encoded, then found by content
         return 0
     return length
 

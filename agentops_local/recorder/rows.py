@@ -67,7 +67,7 @@ def count(value: object) -> int | None:
     if type(value) is int and 0 <= value <= _LARGEST:
         return value
     try:
-        number = int(value)  # type: ignore[call-overload]
+        number = int(str(value)) if not isinstance(value, float) else int(value)
     except (TypeError, ValueError, OverflowError):
         number = -1
     if 0 <= number <= _LARGEST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from agentops_local import clock
 from agentops_local.event import ErrorEvent, Event, LLMEvent
@@ -39,6 +39,7 @@ class EventWrite:
             self.single_in = known.epoch
 
     def run(self, connection: sqlite3.Connection, epoch: int) -> None:
+        """Inserts the event, and before it what it stands on, if that is not there."""
         self._insert(connection, self._grounded(connection, epoch))
 
     def _grounded(self, connection: sqlite3.Connection, epoch: int) -> Place:
@@ -59,7 +60,7 @@ class EventWrite:
             row[2] = number
         return known
 
-    def _insert(self, connection: sqlite3.Connection, known: Place) -> None:
+    def _insert(self, connection: sqlite3.Connection, known: Place) -> None:  # noqa: ARG002 - see ErrorWrite
         row: Sequence[object] = self._row
         if self._has_recipes:
             row = [place(connection, value) if isinstance(value, Recipe) else value for value in row]
@@ -89,9 +90,8 @@ class ErrorWrite(EventWrite):
 
     def _insert(self, connection: sqlite3.Connection, known: Place) -> None:
         row = self._row
-        at = row[_INIT_US]
+        at = cast("int", row[_INIT_US])
         while connection.execute(_ERROR_AT, (known.session, at)).fetchone() is not None:
-            assert isinstance(at, int)
             at += 1
         row[_INIT_US] = at
         super()._insert(connection, known)
@@ -126,6 +126,7 @@ class LLMWrite(EventWrite):
         self._new: list[Node] = [self._tree.encode(message) for message in new]
 
     def run(self, connection: sqlite3.Connection, epoch: int) -> None:
+        """Finds or inserts the messages, then inserts the event."""
         known = self._grounded(connection, epoch)
         if epoch != self._epoch and self._common:
             self._settle(0)
@@ -186,20 +187,22 @@ class SessionWrite:
         self.events = 0
 
     def run(self, connection: sqlite3.Connection, epoch: int) -> None:
+        """Makes the change."""
         known = ground(connection, epoch, self._state)
         if self._change is not None:
             self.result = self._change(connection, known)
 
     def keep(self) -> SessionWrite:
+        """Itself."""
         return self
 
 
 def set_tags(state: SessionState, tags: list[str]) -> SessionWrite:
     """These tags, and no others."""
 
-    def replace(connection: sqlite3.Connection, known: Place) -> object:
+    def replace(connection: sqlite3.Connection, known: Place) -> None:
         state.tags = tags
-        return update(connection, known, "tags = ?", json.dumps(tags))
+        update(connection, known, "tags = ?", json.dumps(tags))
 
     return SessionWrite(state, replace)
 
@@ -207,10 +210,10 @@ def set_tags(state: SessionState, tags: list[str]) -> SessionWrite:
 def add_tags(state: SessionState, tags: list[str]) -> SessionWrite:
     """These tags beside those the session has, whichever process gave it them."""
 
-    def join(connection: sqlite3.Connection, known: Place) -> object:
+    def join(connection: sqlite3.Connection, known: Place) -> None:
         has = connection.execute("SELECT tags FROM sessions WHERE seq = ?", (known.session,)).fetchone()[0]
         state.tags = list(dict.fromkeys([*json.loads(has), *tags]))
-        return update(connection, known, "tags = ?", json.dumps(state.tags))
+        update(connection, known, "tags = ?", json.dumps(state.tags))
 
     return SessionWrite(state, join)
 

@@ -258,9 +258,7 @@ class Database:
                 if self._behind:
                     self._drain()
             except _FAULTS as error:
-                logger.error(
-                    "agentops_local: %d events could not be stored in %s: %s", self.unstored, self.path, error
-                )
+                logger.error("agentops_local: %d events could not be stored in %s: %s", self.unstored, self.path, error)
             finally:
                 self._busy = False
             self._release_file()
@@ -316,7 +314,7 @@ class _Loss:
     def __init__(self, events: int) -> None:
         self._row = (clock.now_us(), os.getpid(), events, "the database could not be written and the memory was full")
 
-    def run(self, connection: sqlite3.Connection, epoch: int) -> None:
+    def run(self, connection: sqlite3.Connection, epoch: int) -> None:  # noqa: ARG002 - it needs no other row
         connection.execute("INSERT INTO losses (at_us, pid, events, reason) VALUES (?, ?, ?, ?)", self._row)
 
     def keep(self) -> _Loss:
@@ -332,7 +330,7 @@ _hooked = False
 
 def _hook_forks() -> None:
     """Registers the fork hooks, with the first database of the process; they cannot be taken back."""
-    global _hooked
+    global _hooked  # noqa: PLW0603 - the process has one set of fork hooks
     if not _hooked and hasattr(os, "register_at_fork"):  # Windows has no fork
         _hooked = True
         os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
@@ -353,7 +351,7 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
-    global _fork_turn
+    global _fork_turn  # noqa: PLW0603 - the child's is a new one
     _fork_turn = threading.RLock()
     for database in _forking.pop():
         database.after_fork_in_child()

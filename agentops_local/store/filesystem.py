@@ -35,9 +35,7 @@ _UNSAFE = frozenset(
 )
 # Programs behind FUSE that keep every file on this machine. Any other (sshfs, rclone, s3fs, glusterfs) may be
 # remote, and may refuse the shared mapping that WAL begins with.
-_LOCAL_FUSE = frozenset(
-    ["fuse-overlayfs", "ntfs", "ntfs-3g", "exfat", "ext2", "gocryptfs", "encfs", "bindfs"]
-)
+_LOCAL_FUSE = frozenset(["fuse-overlayfs", "ntfs", "ntfs-3g", "exfat", "ext2", "gocryptfs", "encfs", "bindfs"])
 
 
 class _Mount(NamedTuple):

@@ -124,15 +124,29 @@ def test_the_numbers_are_those_of_psutil() -> None:
     assert ram["Total"] == f"{psutil.virtual_memory().total / 2**30:.2f} GB"
 
 
-def test_each_disk_is_told_once() -> None:
-    """Each device stands once, at the shortest of its mount points, and is a disk of psutil's."""
+@posix_only
+@pytest.mark.parametrize("points", [["/", "/tmp"], ["/tmp", "/"]])
+def test_each_disk_is_told_once(points: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is mounted in several places stands once, at the shortest of them."""
+    monkeypatch.setattr(host_env, "_mounted_disks", lambda: [("/dev/sda", point) for point in points])
     disks = section(momentary(), "Disk")
-    points: dict[str, list[str]] = {}
-    for part in psutil.disk_partitions(all=True):
-        points.setdefault(part.device, []).append(part.mountpoint)
-    for device, disk in disks.items():
-        assert isinstance(disk, dict)
-        assert disk["Mountpoint"] == min(points[device], key=len)
+    assert {name: section(disks, name)["Mountpoint"] for name in disks} == {"/dev/sda": "/"}
+
+
+@linux_only
+def test_only_disks_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disks are what lies on a device: no memory, no network, no image; blanks in their names are read."""
+    mounts = """\
+proc /proc proc rw 0 0
+/dev/sda1 / ext4 rw 0 0
+tmpfs /run tmpfs rw 0 0
+server:/export /home nfs4 rw 0 0
+/dev/loop3 /snap/core/1 squashfs ro 0 0
+/dev/fuse /run/portal fuse.portal rw 0 0
+/dev/sdb1 /media/My\\040Disk fuseblk rw 0 0
+"""
+    monkeypatch.setattr(host_env, "_read", lambda _: mounts)
+    assert list(host_env._mounted_disks()) == [("/dev/sda1", "/"), ("/dev/sdb1", "/media/My Disk")]
 
 
 def test_the_working_directory_and_the_environment_are_told(

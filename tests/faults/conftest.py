@@ -1,0 +1,26 @@
+"""Programs that end with their test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness import Program
+
+Spawn = Callable[..., Program]
+
+
+@pytest.fixture
+def spawn(project: Path) -> Iterator[Spawn]:
+    """Starts programs in the project's folder, and ends them with the test."""
+    programs: list[Program] = []
+
+    def start(source: str, *args: object, environment: dict[str, str] | None = None) -> Program:
+        programs.append(Program(source, *args, environment=environment))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.close()

@@ -1,0 +1,204 @@
+"""The outer side of the fault tests: it starts programs, holds them to what they said, and reads the database as any
+other program would. No test waits for time to pass; what is waited for is a line on a pipe, and not for ever."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.faults.inside import conversation
+
+ROOT = Path(__file__).parents[2]
+SCALE = float(os.environ.get("AGENTOPS_TEST_SCALE", "1"))  # read before the tests take such variables away
+PATIENCE = 60.0  # seconds until a silent program counts as hung
+
+SESSION = "0190a000-0000-7000-8000-000000000001"
+DB = ".agentops/agentops.db"
+
+_BEGIN = "from tests.faults.inside import *\n"
+
+
+def scaled(count: int) -> int:
+    """A number of repetitions: AGENTOPS_TEST_SCALE=10 makes the faults ten times as many."""
+    return max(1, round(count * SCALE))
+
+
+class Program:
+    """A Python program in a process of its own, in the current folder; `sys.argv[1:]` are the arguments."""
+
+    def __init__(self, source: str, *args: object, environment: dict[str, str] | None = None) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`; a pipe could fill up
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BEGIN + textwrap.dedent(source), *map(str, args)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+        )
+        assert self._process.stdout is not None
+        self._out = self._process.stdout.fileno()
+        self._rest = b""
+        self._ended = False
+        self.lines: list[list[str]] = []  # everything it has said, in words
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """What to wait on."""
+        return self._out
+
+    def tell(self, line: str = "go") -> None:
+        """Sends a line to its `order`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.flush()
+
+    def pump(self) -> bool:
+        """Takes what it has said since; False at the end of its output, its children's included."""
+        chunk = os.read(self._out, 1 << 16)
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        self.lines += [line.decode().split() for line in whole]
+        self._ended = self._ended or not chunk
+        return bool(chunk)
+
+    def until(self, done: Callable[[], bool]) -> None:
+        """Listens until something is true."""
+        listen([self], done)
+
+    def expect(self, word: str, times: int = 1) -> list[str]:
+        """Listens until a line with this first word has come for the n-th time, and returns that line."""
+        self.until(lambda: len(self.said(word)) >= times)
+        found = self.said(word)
+        assert len(found) >= times, f"it never said {word!r}: {self.lines[-5:]}\n{self.errors()}"
+        return found[times - 1]
+
+    def said(self, word: str) -> list[list[str]]:
+        """The lines with this first word."""
+        return [line for line in self.lines if line and line[0] == word]
+
+    def send(self, number: int) -> None:
+        """Sends a signal."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL; then takes what had been said until then."""
+        self._process.kill()
+        self._process.wait(PATIENCE)
+        self.until(lambda: False)
+
+    def finish(self, code: int = 0) -> str:
+        """Waits for its end, and its children's; returns what stands on standard error.
+
+        A traceback is a failure of the test.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self.until(lambda: False)
+        found = self._process.wait(PATIENCE)
+        errors = self.errors()
+        assert found == code, f"exit {found} instead of {code}\n{errors}"
+        assert "Traceback" not in errors, errors
+        return errors
+
+    def errors(self) -> str:
+        """What stands on standard error so far."""
+        size = os.fstat(self._errors.fileno()).st_size
+        return os.pread(self._errors.fileno(), size, 0).decode(errors="replace")
+
+    def close(self) -> None:
+        """Ends it whatever it is doing."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            assert stream is not None
+            try:
+                stream.close()
+            except BrokenPipeError:
+                pass
+
+
+def listen(programs: Iterable[Program], done: Callable[[], bool]) -> None:
+    """Takes what several programs say, until something is true or all have ended."""
+    deadline = time.monotonic() + PATIENCE
+    with selectors.DefaultSelector() as selector:
+        for program in programs:
+            if not program._ended:
+                selector.register(program, selectors.EVENT_READ)
+        while selector.get_map() and not done():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            assert ready, f"silent for {PATIENCE:g} s"
+            for key, _ in ready:
+                program = key.fileobj
+                assert isinstance(program, Program)
+                if not program.pump():
+                    selector.unregister(program)
+
+
+# ------------------------------------------------------------------------------------------------ what must hold
+
+
+def acks(*programs: Program, word: str = "ack") -> list[str]:
+    """The ids of the events that were acknowledged (or, with another word, kept)."""
+    return [line[2] for program in programs for line in program.said(word)]
+
+
+def query(db: Path | str, sql: str, *values: object) -> list[tuple]:
+    """The rows of a query."""
+    with closing(sqlite3.connect(db)) as connection:
+        return connection.execute(sql, values).fetchall()
+
+
+class Truth(NamedTuple):
+    """What is in a database."""
+
+    events: Counter[str]
+    sessions: list[str]
+    owners: list[int]  # pids
+    lost: int
+
+
+def examine(*dbs: Path | str) -> Truth:
+    """What is in databases, each of which must be sound and every prompt in it whole."""
+    events: Counter[str] = Counter()
+    sessions: list[str] = []
+    owners: list[int] = []
+    lost = 0
+    for db in dbs:
+        with closing(sqlite3.connect(db)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)], db
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == [], db
+            events.update(row[0] for row in connection.execute("SELECT id FROM payloads"))
+            sessions += [row[0] for row in connection.execute("SELECT id FROM sessions")]
+            owners += [row[0] for row in connection.execute("SELECT pid FROM owners")]
+            lost += connection.execute("SELECT coalesce(sum(events), 0) FROM losses").fetchone()[0]
+            for prompt, params in connection.execute("SELECT prompt, params FROM llms"):
+                assert json.loads(prompt) == conversation(**json.loads(params)), params
+    return Truth(events, sessions, owners, lost)
+
+
+def check(promised: Iterable[str], *dbs: Path | str) -> Truth:
+    """Every promised event is there, and none twice."""
+    truth = examine(*dbs)
+    missing = set(promised) - set(truth.events)
+    assert not missing, f"{len(missing)} acknowledged events are lost"
+    doubled = [event for event, times in truth.events.items() if times > 1]
+    assert not doubled, f"{len(doubled)} events are doubled"
+    return truth

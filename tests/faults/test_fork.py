@@ -1,0 +1,158 @@
+"""Forks of a process that records: by Python, by multiprocessing, and by C code that knows no hooks of Python's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import Spawn
+from tests.faults.harness import DB, SESSION, acks, check, query, scaled
+
+HOWS = ("os", "multiprocessing", "c")
+
+# `fork(child)` runs `child` in a forked process that ends with it, and returns its pid.
+FORK = """
+import ctypes, multiprocessing, os, signal, sys, threading, time
+db, session, how = sys.argv[1:4]
+me = Actor(db, session)
+
+def fork(child):
+    if how == "multiprocessing":
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        return process.pid
+    # PyDLL keeps the GIL, as an extension that forks does.
+    pid = os.fork() if how == "os" else ctypes.PyDLL(None).fork()
+    if pid:
+        return pid
+    try:
+        if how == "c":
+            signal.alarm(20)  # what another thread held in C at that moment is held for ever
+        child()
+    except BaseException as error:
+        import traceback; traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+def reap(pid):
+    # multiprocessing collects its children itself, now and then
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return 0
+
+def child():
+    me.many(10)
+    me.leave()
+"""
+
+SHAPES = {
+    "idle": """
+        me.many(5)
+        for pid in [fork(child) for _ in range(3)]:
+            me.many(5)
+            assert reap(pid) == 0
+        me.many(5)
+    """,
+    "before the first write": """
+        pids = [fork(child) for _ in range(3)]
+        me.many(5)
+        assert [reap(pid) for pid in pids] == [0, 0, 0]
+    """,
+    "child exits first": """
+        me.many(5)
+        assert reap(fork(lambda: me.many(10))) == 0
+        me.many(5)
+    """,
+    "child exits without recording": """
+        me.many(5)
+        assert reap(fork(lambda: None)) == 0
+        me.many(5)
+    """,
+    "parent exits first": """
+        me.many(5)
+        alive, end = os.pipe()
+
+        def orphan():
+            os.close(end)
+            me.many(5)
+            os.read(alive, 1)
+            me.many(5)
+            me.leave()
+
+        fork(orphan)
+        me.many(5)
+        me.leave()
+        os._exit(0)
+    """,
+    "parent is killed": """
+        me.many(5)
+        alive, end = os.pipe()
+
+        def orphan():
+            os.close(end)
+            os.read(alive, 1)
+            me.many(10)
+            me.leave()
+
+        fork(orphan)
+        me.many(5)
+        os._exit(0)
+    """,
+    "grandchild": """
+        me.many(5)
+
+        def middle():
+            me.many(5)
+            fork(child)
+            me.many(5)
+            os._exit(0)
+
+        assert reap(fork(middle)) == 0
+        me.many(5)
+    """,
+    "threads": """
+        me.many(5)
+        done = []
+
+        def work():
+            while not done:
+                me.tool("x" * 20_000)
+
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        codes = [reap(fork(child)) for _ in range(10)]
+        done.append(True)
+        for thread in threads:
+            thread.join()
+        me.many(5)
+        say("codes", *codes)
+    """,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("how", HOWS)
+def test_every_process_keeps_its_events(project: Path, spawn: Spawn, how: str, shape: str) -> None:
+    """Whoever forks, however, and whoever ends first: what each process was told is stored is there, once."""
+    program = spawn(FORK + _flat(SHAPES[shape]) + "\nme.leave()\n", DB, SESSION, how)
+    errors = program.finish()
+    truth = check(acks(program), DB)
+    assert errors == ""
+    assert truth.sessions == [SESSION]
+    pids = {line[1] for line in program.said("ack")}
+    assert sorted(map(str, truth.owners)) == sorted(pids)
+    assert truth.events.total() == len(acks(program))
+    assert all(line[2] == "0" for line in program.said("left"))
+    if program.said("codes"):
+        codes = program.said("codes")[0][1:]
+        print(f"{how}: {codes.count('0')} of {len(codes)} children ended well")
+        assert how == "c" or set(codes) == {"0"}
+
+
+def _flat(source: str) -> str:
+    import textwrap
+
+    return textwrap.dedent(source)

@@ -1,0 +1,47 @@
+"""SIGKILL at any moment."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from tests.faults.conftest import Spawn
+from tests.faults.harness import DB, SESSION, acks, check, listen, scaled
+
+WRITER = """
+import sys
+db, session, writer = sys.argv[1:]
+me = Actor(db, session)
+say("opening")
+number = 0
+while True:
+    number += 1
+    for turn in range(8):
+        me.llm(writer, number, turn)
+        me.tool(turn)
+    me.error()
+"""
+
+
+def test_kill_loses_nothing(project: Path, spawn: Spawn) -> None:
+    """What was acknowledged before a SIGKILL is there after it: once, whole, in a sound database."""
+    seed = random.randrange(1 << 32)
+    dice = random.Random(seed)
+    promised: list[str] = []
+    rounds = scaled(30)
+    for number in range(rounds):
+        pair = [spawn(WRITER, DB, SESSION, f"w{number}{side}") for side in "ab"]
+        # One in six dies while it opens the database, the first of all while it is made.
+        target = 0 if number % 6 == 0 else dice.randrange(1, 3000)
+        if target == 0:
+            listen(pair, lambda pair=pair: all(program.said("opening") for program in pair))
+        else:
+            listen(pair, lambda pair=pair, target=target: sum(len(program.lines) for program in pair) >= target)
+        for program in dice.sample(pair, 2):
+            program.kill()
+            assert "Traceback" not in program.errors()
+        promised += acks(*pair)
+    truth = check(promised, DB)
+    print(f"{2 * rounds} kills, {len(promised)} acknowledged, {truth.events.total()} stored; seed {seed}")
+    assert len(set(promised)) == len(promised)
+    assert truth.sessions == [SESSION]
