@@ -1,7 +1,7 @@
 """The one border where JSON is made: `dump` turns any object into strict JSON and never fails.
 
-Plain data leaves through orjson in a microsecond; all else takes a guarded walk that makes plain data of it. Objects are
-read, never used up: no iterator is advanced, no file read, no coroutine awaited. What was cut says so where it was cut:
+Plain data leaves through orjson in a microsecond; all else takes a guarded walk that makes plain data of it. Objects
+are read, never used up: no iterator is advanced, no file read, no coroutine awaited. What was cut says so in its place:
 
     "the beginning…[cut: 900 of 5,000 characters kept]"     also: bytes, base64 characters
     [1, 2, "…[cut: 2 of 1,000,000 items kept]"]             or: 2 items kept, there are more
@@ -9,9 +9,9 @@ read, never used up: no iterator is advanced, no file read, no coroutine awaited
     "[cut: deeper than 100 levels]", "[cut]"                the second: no time or no room for more
 
 What JSON cannot hold becomes text: "NaN", "Infinity", an int beyond 64 bits (in hexadecimal if huge), "base64:…" for
-bytes that are no text, "<cycle>", "<generator object steps>", "<Thing: ValueError>" where reading it raised. NUL and lone
-surrogates, which databases refuse, become U+FFFD. A key that is no text becomes its JSON text, and the second of two
-equal ones gets a number.
+bytes that are no text, "<cycle>", "<generator object steps>", "<Thing: ValueError>" where reading it raised. NUL and
+lone surrogates, which databases refuse, become U+FFFD. A key that is no text becomes its JSON text, and the second of
+two equal ones gets a number.
 """
 
 from __future__ import annotations
@@ -31,14 +31,12 @@ from uuid import UUID
 
 FIELD_LIMIT = 1 << 20  # bytes of JSON: params, returns, logs and their like
 MEDIA_LIMIT = 16 << 20  # bytes of JSON: chat messages and screenshots, which hold images as base64
-
 MAX_DEPTH = 100  # levels in the walk; plain data may have the 254 that orjson takes
 MAX_NODES = 50_000  # values in the walk
 CPU_SECONDS = 0.03  # for one of its two passes, of processor time: a busy machine must not cut what is small
 WALL_SECONDS = 0.12  # the same by the clock, for the __repr__ that sleeps
 REPR_LIMIT = 2_000  # characters of a repr
 SMALL_ARRAY = 1_000  # elements of an array that is kept whole; a larger one is told by its shape
-
 _MARK = 96  # bytes an open container keeps back for the mark of its cut
 _FLOOR = 512  # bytes that must be left before another item is begun
 _PROMISE = 1024  # bytes each later sibling is promised: a huge first value must not hide a small last one
@@ -58,8 +56,7 @@ def dump(value: object, limit: int = FIELD_LIMIT, redact: Callable[[object], obj
     try:
         if redact is None and _is_plain(value, limit):
             out = _encode(value)
-            # 92 is the backslash: a byte is found five times as fast by its number.
-            if len(out) <= limit and not (92 in out and out.rfind(b"\\u0000") >= 0):
+            if len(out) <= limit and not (92 in out and out.rfind(b"\\u0000") >= 0):  # 92, a backslash: quick to find
                 return out
     except Exception:  # noqa: BLE001, S110 - a surrogate, a key that is no text, another thread at work: walk
         pass
@@ -74,7 +71,7 @@ def _load_encoder(value: object) -> bytes:
     global _encode, _is_plain  # noqa: PLW0603 - bound once, so that a call costs no question about it
     try:
         from orjson import dumps as _encode
-    except ImportError:
+    except Exception:  # noqa: BLE001 - missing, or a build that does not load
         import json
 
         _encode = lambda plain: json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()  # noqa: E731
@@ -152,8 +149,7 @@ class _Walk:
 
     def __init__(self, room: int, sparing: bool = False, spare: int = 0, trim: int = 0) -> None:
         self.room, self.sparing, self.spare, self.trim = room, sparing, spare, trim
-        self.nodes = MAX_NODES
-        self.next_look = MAX_NODES - 64  # at the clocks
+        self.nodes, self.next_look = MAX_NODES, MAX_NODES - 64  # the next look at the clocks
         self.cpu_end, self.wall_end = thread_time() + CPU_SECONDS, monotonic() + WALL_SECONDS
         self.inside: set[int] = set()  # ids of the objects we are inside of
         self.cut_text = False
@@ -197,14 +193,12 @@ class _Walk:
         return self.nodes > 0 and (self.room >= _FLOOR or not self.sparing)
 
     def leaf(self, value: object, _depth: int = 0) -> object:
-        """A value that cannot be cut."""
         self.spend(len(_encode(value)) + 1 if self.sparing else 1)
         return value
 
     def number(self, value: Any, _depth: int) -> object:
-        """An int or a float; of a subclass, the number in it."""
         if int in type(value).__mro__:
-            number = int.__pos__(value)
+            number = int.__pos__(value)  # of a subclass, the number in it
             if -(1 << 63) <= number < 1 << 64:
                 return self.leaf(number)
             # An environment may forbid more than 640 decimal digits. Hexadecimal is quick and never forbidden.
@@ -217,8 +211,7 @@ class _Walk:
         """A text that can be stored, of at most `cap` characters."""
         total = end = str.__len__(value)  # a subclass may lie about its length
         if self.trim and (mark := _CUT_TEXT.search(str.__getitem__(value, slice(-200, None)))):
-            end = max(0, total - len(mark[0]) - self.trim)
-            total = -1
+            end, total = max(0, total - len(mark[0]) - self.trim), -1
         elif min(total, cap) > self.room and not self.sparing:
             raise _Full
         end = min(end, min(self.room, cap) + self.spare)
@@ -239,8 +232,7 @@ class _Walk:
             size = len(_encode(marked)) + 1
             if size <= self.room or keep == 0:
                 text, is_cut = marked, False
-            # A guess from below, good after a turn or two.
-            keep = max(0, min(keep - 1, keep * (self.room - 80) // size))
+            keep = max(0, min(keep - 1, keep * (self.room - 80) // size))  # a guess from below, soon a good one
         self.spend(size)
         return text
 
@@ -263,9 +255,7 @@ class _Walk:
         return self.fit("base64:" + text, (total + 2) // 3 * 4, "base64 characters", is_cut)
 
     def repr(self, value: object, _depth: int) -> str:
-        if not self.affords(look=True):
-            return self.text("[cut]")
-        text = repr(value)
+        text = repr(value) if self.affords(look=True) else "[cut]"
         return self.text(_ADDRESS.sub("", text) if str.__len__(text) < _SPARE else text, cap=REPR_LIMIT)
 
     def builtin(self, value: Any, depth: int) -> object:
@@ -284,7 +274,6 @@ class _Walk:
         return self.container(items, base.__len__(value), depth, keyed=base is dict)
 
     def custom(self, value: Any, depth: int) -> object:
-        """A container of the user's own making."""
         keyed = issubclass(type(value), Mapping)
         items = ((key, value[key]) for key in value) if keyed else iter(value)
         return self.container(items, -1, depth, keyed)
@@ -323,8 +312,7 @@ class _Walk:
         text = key = self.text(key)
         number = len(taken)
         while text in taken:
-            number += 1
-            text = f"{key} ({number})"
+            text = f"{key} ({(number := number + 1)})"
         self.room += held
         self.spend(len(text) - len(key) + 1)
         return text
@@ -336,8 +324,7 @@ def _mark(kept: int, total: int, unit: str) -> str:
 
 
 def _name(kind: type) -> str:
-    """The name of a class, whatever its metaclass says."""
-    return str(type.__dict__["__qualname__"].__get__(kind))[:100]
+    return str(type.__dict__["__qualname__"].__get__(kind))[:100]  # whatever its metaclass says
 
 
 def _try(mark: str, read: Callable[..., object], *args: object) -> object:
@@ -346,6 +333,13 @@ def _try(mark: str, read: Callable[..., object], *args: object) -> object:
         return read(*args)
     except Exception as exc:  # noqa: BLE001 - the user's code
         return mark.format(_name(type(exc)))
+
+
+def _model(model: Any) -> object:
+    try:
+        return model.model_dump(warnings=False)
+    except TypeError:  # a model_dump of the user's own
+        return model.model_dump()
 
 
 def _array(array: Any) -> object:
@@ -358,52 +352,43 @@ def _array(array: Any) -> object:
     return {"type": f"{kind.__module__.partition('.')[0]}.{_name(kind)}", "shape": list(array.shape), **of}
 
 
-_Reader = Callable[[_Walk, Any, int], object]
+def _as(convert: Callable[[Any], object]) -> Callable[[_Walk, Any, int], object]:
+    return lambda walk, value, depth: walk.plain(convert(value) if walk.affords(look=True) else "[cut]", depth + 1)
 
 
-def _as(convert: Callable[[Any], object]) -> _Reader:
-    """Read what `convert` makes of an object instead of the object."""
-    return lambda walk, value, depth: (
-        walk.plain(convert(value), depth + 1) if walk.affords(look=True) else walk.text("[cut]")
-    )
-
-
-def _with(names: Callable[[Any], Iterable[str]]) -> _Reader:
+def _with(names: Callable[[Any], Iterable[str]]) -> Callable[[_Walk, Any, int], object]:
     return _as(lambda value: {name: _try("<{}>", getattr, value, name) for name in names(type(value))})
 
 
 _iso = _as(lambda moment: moment.isoformat())
 _LEAVES = frozenset({str, type(None), bool, int, float})
 _CONTAINERS = (dict, list, tuple, set, frozenset, deque)
-_READERS: dict[type, _Reader] = dict.fromkeys(_CONTAINERS, _Walk.builtin) | {
+_READERS: dict[type, Any] = dict.fromkeys(_CONTAINERS, _Walk.builtin) | {
     str: _Walk.text, type(None): _Walk.leaf, bool: _Walk.leaf, int: _Walk.number, float: _Walk.number,
-    bytes: _Walk.raw, bytearray: _Walk.raw, type: _Walk.repr, range: _Walk.repr,
+    bytes: _Walk.raw, bytearray: _Walk.raw, type: _Walk.repr, range: _Walk.repr, UUID: _as(str), complex: _as(str),
+    datetime: _iso, date: _iso, Enum: _as(lambda member: member.value),
     memoryview: _as(lambda view: view.tobytes() if view.nbytes <= 4 * MEDIA_LIMIT else repr(view)),
-    datetime: _iso, date: _iso, UUID: _as(str), complex: _as(str), Enum: _as(lambda member: member.value),
     BaseException: _as(lambda exc: {"type": _name(type(exc)), "message": _try("<{}>", str, exc)}),
 }  # fmt: skip
-# By name: what nobody imported need not be looked for.
-_READERS_BY_NAME: dict[str, _Reader] = {
-    "datetime.time": _iso, "datetime.timedelta": _as(str), "decimal.Decimal": _as(str),
-    "fractions.Fraction": _as(str), "collections.UserString": _as(str), "numpy.ndarray": _as(_array),
-    "numpy.longdouble": _as(str), "numpy.clongdouble": _as(str), "numpy.generic": _as(lambda one: one.item()),
+# By name, for what may never have been imported.
+_READERS_BY_NAME: dict[str, Any] = {
+    "datetime.time": _iso, "datetime.timedelta": _as(str), "decimal.Decimal": _as(str), "fractions.Fraction": _as(str),
+    "collections.UserString": _as(str), "numpy.longdouble": _as(str), "numpy.clongdouble": _as(str),
+    "numpy.generic": _as(lambda scalar: scalar.item()), "numpy.ndarray": _as(_array),
 }  # fmt: skip
-# By an attribute of the class (a mock has every attribute one asks it for); the first that is there counts.
-_READERS_BY_ATTRIBUTE: dict[str, _Reader] = {
+# By an attribute of the class (a mock has every attribute one asks for); the first that is there counts. The own dump
+# of a pydantic model honours exclude=True and leaves generators alone; that of version 1 consumes them.
+_READERS_BY_ATTRIBUTE: dict[str, Any] = {
     "__next__": _Walk.repr, "__anext__": _Walk.repr, "__await__": _Walk.repr,  # a repr uses nothing up
-    "__fspath__": _as(lambda path: path.__fspath__()),
-    # The own dump of a pydantic model honours exclude=True and, in Python mode, leaves generators alone; that of
-    # version 1 consumes them, so there each field is read.
-    "model_dump": _as(lambda model: model.model_dump(warnings=False)),
-    "__fields__": _with(lambda kind: [k for k, f in kind.__fields__.items() if not f.field_info.exclude]),
+    "__fspath__": _as(lambda path: path.__fspath__()), "model_dump": _as(_model),
+    "__fields__": _with(lambda kind: [name for name, f in kind.__fields__.items() if not f.field_info.exclude]),
     "__dataclass_fields__": _with(lambda kind: [f.name for f in sys.modules["dataclasses"].fields(kind)]),
-    "__attrs_attrs__": _with(lambda kind: [field.name for field in kind.__attrs_attrs__]),
-    "__struct_fields__": _with(lambda kind: kind.__struct_fields__),
-    "dtype": _as(_array), "dtypes": _as(_array),
+    "__attrs_attrs__": _with(lambda kind: [f.name for f in kind.__attrs_attrs__]),
+    "__struct_fields__": _with(lambda kind: kind.__struct_fields__), "dtype": _as(_array), "dtypes": _as(_array),
 }  # fmt: skip
 
 
-def _reader(kind: type) -> _Reader:
+def _reader(kind: type) -> Any:
     """How to read a type that is not in the table: as its nearest base, or by what it can do."""
     bases = kind.__mro__[:-1]
     for base in bases:

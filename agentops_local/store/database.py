@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from agentops_local.store.waiting import WaitingRoom
 T = TypeVar("T")
 
 _ATTEMPTS = 4
+_RETRY_AFTER = 0.25  # seconds from one failure of the store to the next attempt
 _FAULTS = (sqlite3.Error, OSError, StoreFault, DatabaseUnusable)
 
 
@@ -74,6 +76,7 @@ class Database:
         self._mutex = threading.RLock()
         self._busy = False
         self._behind = False  # something waits, or a loss is still to be written down
+        self._retry_at = 0.0
         self._put_off: deque[tuple[Write, bool]] = deque()
         self._pid = os.getpid()
         _databases.add(self)
@@ -133,6 +136,10 @@ class Database:
     def _deliver(self, write: Write, power: bool) -> bool:
         try:
             if self._behind:
+                if time.monotonic() < self._retry_at:
+                    self._keep_waiting(write, power, None)
+                    return False
+                self._file.set_patience(False)
                 self._drain()
             self._commit(write, power)
         except _FAULTS as error:
@@ -188,13 +195,16 @@ class Database:
 
     # What could not be written ------------------------------------------------------------------------------------
 
-    def _keep_waiting(self, write: Write, power: bool, error: Exception) -> None:
+    def _keep_waiting(self, write: Write, power: bool, error: Exception | None) -> None:
+        """Keeps a write in memory, because of an error or because others wait already."""
         lost_before = self.waiting.lost
-        self._behind = True
+        if error is not None:
+            self._behind = True
+            self._retry_at = time.monotonic() + _RETRY_AFTER
         if not self.waiting.add(write.keep(), power):
             if lost_before == 0:
                 logger.error("agentops_local: the memory for unwritten events is full; events are lost, and counted")
-        elif len(self.waiting) == 1:
+        elif error is not None and len(self.waiting) == 1:
             logger.error(
                 "agentops_local: %s cannot be written (%s); events are kept in memory and written when it can be",
                 self.path,
@@ -219,6 +229,7 @@ class Database:
             self._commit(_Loss(lost), power=True)
             self.waiting.lost -= lost
         self._behind = False
+        self._file.set_patience(True)
         logger.warning(
             "agentops_local: %s can be written again; %d waiting writes are stored, %d events were lost",
             self.path,
@@ -256,6 +267,7 @@ class Database:
             self._busy = True
             try:
                 if self._behind:
+                    self._file.set_patience(True)  # the last chance
                     self._drain()
             except _FAULTS as error:
                 logger.error("agentops_local: %d events could not be stored in %s: %s", self.unstored, self.path, error)
@@ -292,6 +304,7 @@ class Database:
         self._put_off.clear()
         self.waiting.clear()
         self._behind = False
+        self._file.set_patience(True)
         self._file.epoch += 1
 
     def _enter_child(self) -> None:

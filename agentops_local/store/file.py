@@ -24,6 +24,8 @@ from agentops_local.store.lock import WritersLock
 
 WAL_SIZE = 16 << 20  # bytes; a larger WAL is checkpointed by the writer that sees it
 WAL_ALARM = 64 << 20
+_PATIENCE = 30.0  # seconds to wait for the writers' lock
+_MOMENT = 0.05  # seconds
 _CHECKPOINT_WAIT = 0.1  # seconds that a checkpoint waits for readers while it keeps the writers waiting
 
 
@@ -101,6 +103,14 @@ class DatabaseFile:
         self._abandon(connection, what)
         return self._open()
 
+    def set_patience(self, patient: bool) -> None:
+        """How long to wait for others: with patience as long as it may take, else for a moment. A store that could not
+        be written is tried again with the next events, and they must not all wait for it."""
+        self.lock.timeout = _PATIENCE if patient else _MOMENT
+        if self._connection is not None:
+            timeout = opening.BUSY_TIMEOUT if patient else _MOMENT
+            self._connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}")
+
     def set_durability(self, power: bool) -> None:
         """Lets the commits that follow survive a power cut (`synchronous=FULL`), or only the end of the process."""
         if power is not self._full and self._wal and self._connection is not None:
@@ -108,7 +118,11 @@ class DatabaseFile:
             self._full = power
 
     def roll_back(self) -> None:
-        """Ends a transaction that failed or was interrupted."""
+        """Ends a transaction that failed or was interrupted.
+
+        Row numbers learnt in it do not hold: another process may get the same ones for rows of its own.
+        """
+        self.epoch += 1
         connection = self._connection
         with suppress(sqlite3.Error):
             if connection is not None and connection.in_transaction:

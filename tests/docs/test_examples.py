@@ -1,0 +1,84 @@
+"""The documentation is executed: what it shows, works."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[pytest.param]:
+    """Every fenced block of a language, named by its page and number."""
+    found = []
+    for page in PAGES:
+        texts = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+        found += [pytest.param(text, id=f"{page.name}-{number}") for number, text in enumerate(texts, 1)]
+    return found
+
+
+def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a folder, as a user would."""
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def recorded(project: Path) -> Path:
+    """A project in which the first example of the README has run."""
+    first = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert first is not None
+    done = run(sys.executable, "-c", first.group(1), folder=project)
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python(code: str, project: Path) -> None:
+    """Every Python example runs as it stands, without a word on stderr."""
+    done = run(sys.executable, "-c", code, folder=project)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("query", blocks("sql"))
+def test_sql(query: str, recorded: Path) -> None:
+    """Every SQL example finds something in what the README's example recorded."""
+    with closing(sqlite3.connect(recorded / ".agentops" / "agentops.db")) as connection:
+        assert connection.execute(query).fetchall()
+
+
+def commands() -> list[str]:
+    """The agentops-local commands of the README's console blocks, comments removed."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\$ (agentops-local .*?)(?:\s+#.*)?$", text, re.M)
+    return [line for line in lines if " tail" not in line]  # it never ends by itself
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands(command: str, recorded: Path) -> None:
+    """Every command that the README shows works on what its example recorded."""
+    done = run(sys.executable, "-m", "agentops_local.cli", *shlex.split(command)[1:], folder=recorded)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip()
+
+
+def test_help_in_the_docs() -> None:
+    """The help texts in the docs are those that the commands print."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cogapp", "--check", *map(str, PAGES)],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
