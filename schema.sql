@@ -11,12 +11,16 @@
 --     of `blobs` to put there. The view `payloads` and all views below give payloads back whole.
 --
 -- Who writes what: the recorder inside the user's processes writes everything here, one transaction an event. Nothing
--- but `agentops-local rm`, `prune` and their like ever deletes a row, and those leave the row with the highest number
--- of `sessions`, `owners`, `events`, `messages` and `blobs` in place (emptied), so that a number never means two things.
+-- but `agentops-local rm`, `prune` and their like ever deletes a row. Where they delete the row with the highest number
+-- or revision of a table, they put an empty row with the next number there, so that a number never means two things:
+-- a session whose id is '' with its owner, agent and event, a message without parent and hash, a blob with an empty
+-- hash. A number that is gone stays gone: who still holds it meets a foreign key that fails, not another row. The views
+-- pass over the empty rows; who reads the tables does so with `WHERE id <> ''` on sessions.
 
 -- What this file is -------------------------------------------------------------------------------------------------
 
--- Facts about the file itself: 'generation' (a random id made with the file), 'created_us', 'created_by'.
+-- Facts about the file itself: 'generation' (a random id made with the file), 'created_us', 'created_by'; 'erasing'
+-- while rm or prune is at work, or was cut short.
 CREATE TABLE about (
     key   TEXT PRIMARY KEY,
     value ANY
@@ -163,7 +167,7 @@ SELECT m.id, m.parent,
            (SELECT group_concat(CASE p.type WHEN 'integer' THEN (SELECT b.text FROM blobs b WHERE b.id = p.value)
                                 ELSE p.value END, '') FROM json_each(CAST(m.content AS TEXT)) p)
        ELSE m.content END AS text
-FROM messages m;
+FROM messages m WHERE m.parent IS NOT NULL OR m.hash IS NOT NULL;
 
 -- Every event with its ids as text, its times in ISO 8601 and its payloads as whole JSON.
 CREATE VIEW payloads AS
@@ -210,7 +214,7 @@ SELECT e.seq,
                  || substr(hex(e.trigger_id), 13, 4) || '-' || substr(hex(e.trigger_id), 17, 4) || '-'
                  || substr(hex(e.trigger_id), 21)) END AS trigger_id,
        e.extra
-FROM events e JOIN sessions s ON s.seq = e.session;
+FROM events e JOIN sessions s ON s.seq = e.session WHERE s.id <> '';
 
 -- LLM calls. `prompt` and `completion` are whole: text where the program gave text, else JSON (a list of messages, a
 -- message). So are params and returns. `cost` is in US dollars, NULL when the call is unpriced.
@@ -287,4 +291,5 @@ SELECT s.id AS session_id,
        count(CASE WHEN e.kind = 'llms' AND e.cost_pusd IS NULL THEN 1 END) AS unpriced,
        s.seq
 FROM sessions s LEFT JOIN events e ON e.session = s.seq
+WHERE s.id <> ''
 GROUP BY s.seq, s.id;

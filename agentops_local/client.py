@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -32,18 +33,22 @@ class Client:
     """
 
     _instance: Client | None = None
+    _one_at_a_time = threading.RLock()
     config: Configuration
 
     def __new__(cls) -> Client:  # noqa: D102 - the class docstring says it
         if cls._instance is None:
-            client = super().__new__(cls)
-            client._begin()
-            cls._instance = client
+            with cls._one_at_a_time:  # two threads that begin at once would each make one
+                if cls._instance is None:
+                    client = super().__new__(cls)
+                    client._begin()
+                    cls._instance = client
         return cls._instance
 
     def _begin(self) -> None:
         self.config = Configuration()
         self._sessions: list[Session] = []
+        self._known: set[UUID] = set()  # every session this process has taken part in
         self._recorders: dict[tuple[object, ...], Recorder] = {}
         self._initialized = False
         self._all_ended = False
@@ -77,13 +82,13 @@ class Client:
             return None
         inherited_session_id = inherited_session_id or os.environ.get(SESSION_VARIABLE) or None
         live = self._live()
-        if len(live) == 1 and (inherited_session_id is None or str(live[0].session_id) == str(inherited_session_id)):
+        if len(live) == 1 and inherited_session_id is None:
             if tags:
                 live[0].add_tags(tags)
             return live[0]
         return self.start_session(tags, inherited_session_id)
 
-    def add_default_tags(self, tags: Iterable[str]) -> None:
+    def add_default_tags(self, tags: Iterable[str] | str) -> None:
         """Adds tags that every later session gets."""
         self.configure(default_tags=tags)
 
@@ -129,8 +134,18 @@ class Client:
         if not self._initialized:
             logger.warning("agentops_local: call init() before start_session()")
             return None
+        self._hook_exit()
+        with self._one_at_a_time:
+            return self._start(tags, inherited_session_id)
+
+    def _start(self, tags: Iterable[str] | str | None, inherited_session_id: str | UUID | None) -> Session | None:
         try:
             session_id = new_id() if inherited_session_id is None else _session_uuid(inherited_session_id)
+            live = self.get_session(session_id)
+            if live is not None:  # one session, one object: two of one id would be two sessions to the package
+                if tags:
+                    live.add_tags(tags)
+                return live
             wanted = list(dict.fromkeys([*sorted(self.config.default_tags), *tag_list(tags)]))
             session = Session(
                 session_id, self.config, wanted, recorder=self._recorder(), inherited=inherited_session_id is not None
@@ -142,8 +157,8 @@ class Client:
             faults.report(fault, "start_session()")
             return None
         self._sessions.append(session)
+        self._known.add(session_id)
         self._all_ended = False
-        self._hook_exit()
         return session
 
     def _recorder(self) -> Recorder:
@@ -158,7 +173,8 @@ class Client:
 
     def _live(self) -> list[Session]:
         if any(not session.is_running for session in self._sessions):
-            self._sessions = [session for session in self._sessions if session.is_running]
+            with self._one_at_a_time:  # else one that another thread starts meanwhile would be forgotten
+                self._sessions = [session for session in self._sessions if session.is_running]
         return self._sessions
 
     @property
@@ -183,7 +199,11 @@ class Client:
 
     def get_session(self, session_id: str | UUID) -> Session | None:
         """The live session with this id, or None."""
-        return next((session for session in self._live() if str(session.session_id) == str(session_id)), None)
+        try:
+            wanted = _session_uuid(session_id)
+        except WrongUse:
+            return None
+        return next((session for session in self._live() if session.session_id == wanted), None)
 
     def active_session(self) -> Session | None:
         """The session of the code that runs: the one bound to its context, else the only live one, else the one that
@@ -195,9 +215,19 @@ class Client:
         if len(sessions) == 1:
             return sessions[0]
         if not sessions and not self._all_ended and os.environ.get(SESSION_VARIABLE):
-            self._initialized = True
-            return self.start_session(inherited_session_id=os.environ[SESSION_VARIABLE])
+            return self._join(os.environ[SESSION_VARIABLE])
         return None
+
+    def _join(self, session_id: str) -> Session | None:
+        """Takes part in a session, unless this process has done so before, and ended it."""
+        self._initialized = True
+        with self._one_at_a_time:  # the first events of several threads join together, not each on its own
+            try:
+                if _session_uuid(session_id) in self._known:
+                    return self.get_session(session_id)
+            except WrongUse:
+                pass  # told by the start
+            return self.start_session(inherited_session_id=session_id)
 
     def _session_for(self, doing: str) -> Session | None:
         """The active session; a warning says why there is none."""
@@ -227,7 +257,7 @@ class Client:
     def add_tags(self, tags: Iterable[str] | str) -> None:
         """Adds tags to the active session; before there is one, to the default tags."""
         if not self._live() and self.active_session() is None:
-            self.add_default_tags(tag_list(tags))
+            self.add_default_tags(tags)
             return
         session = self._session_for("add_tags")
         if session is not None:
@@ -274,7 +304,7 @@ class Client:
         atexit.register(self._at_exit)
         self._hook_worker_exit()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=self._before_fork)
+            os.register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
 
     def _before_fork(self) -> None:
         """A forked worker of `multiprocessing` leaves by os._exit, without atexit, but runs the finalizers that were
@@ -283,6 +313,9 @@ class Client:
         if util is not None and not getattr(self, "_worker_hooked", False):
             self._worker_hooked = True
             util.register_after_fork(self, Client._hook_worker_exit)
+
+    def _after_fork(self) -> None:
+        Client._one_at_a_time = threading.RLock()  # another thread of the parent may have held it, and is not here
 
     def _hook_worker_exit(self) -> None:
         util = sys.modules.get("multiprocessing.util")

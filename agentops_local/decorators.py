@@ -18,7 +18,7 @@ from uuid import UUID
 
 from agentops_local import clock, context, faults
 from agentops_local.agent import track_agent  # the classic module holds it too
-from agentops_local.around import wrap
+from agentops_local.around import initializer, wrap
 from agentops_local.client import Client
 from agentops_local.event import ActionEvent, ErrorEvent, Event, ToolEvent
 from agentops_local.log import logger
@@ -71,8 +71,10 @@ def _decorator(name: str | None, make: Callable[[str], Event]) -> Callable[[F], 
 
 
 def _decorate_class(cls: type, label: str, make: Callable[[str], Event]) -> type:
-    method = "__call__" if "__call__" in vars(cls) else "__init__"
-    setattr(cls, method, _recorded(getattr(cls, method), label, make))
+    if "__call__" in vars(cls):
+        cls.__call__ = _recorded(cls.__call__, label, make)  # type: ignore[operator, attr-defined]
+    else:
+        cls.__init__ = _recorded(initializer(cls), label, make)  # type: ignore[misc]
     return cls
 
 
@@ -80,7 +82,10 @@ def _recorded(func: Callable[..., Any], label: str, make: Callable[[str], Event]
     arguments = _Arguments(func)
 
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
-        session = kwargs.get("session") if arguments.has_session else kwargs.pop("session", None)
+        session = kwargs.get("session")
+        # What is no session of ours (one of requests, say) is the function's own.
+        if not arguments.has_session and (session is None or isinstance(session, Session)):
+            kwargs.pop("session", None)
         try:
             if not isinstance(session, Session):
                 session = Client().active_session()

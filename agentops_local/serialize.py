@@ -41,7 +41,6 @@ _MARK = 96  # bytes an open container keeps back for the mark of its cut
 _FLOOR = 512  # bytes that must be left before another item is begun
 _PROMISE = 1024  # bytes each later sibling is promised: a huge first value must not hide a small last one
 _SPARE = 1 << 16  # characters beyond a cut that the redactor sees, so that it meets each secret whole
-
 _PLAIN = frozenset({type(None), bool, int, UUID, datetime, date})
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -50,28 +49,36 @@ _CUT_TEXT = re.compile(r"…\[cut: [^…]*\Z", re.IGNORECASE)
 
 
 def dump(value: object, limit: int = FIELD_LIMIT, redact: Callable[[object], object] | None = None) -> bytes:
-    """Strict JSON of `value` in UTF-8, at most `limit` bytes (not under 2). Raises no Exception.
-
-    `redact` (none by default) is given plain data and returns what may be stored."""
+    """Strict JSON of `value` in UTF-8, at most `limit` bytes (not under 2). Raises no Exception. `redact` (none by
+    default) is given plain data and returns what may be stored."""
     try:
-        if redact is None and _is_plain(value, limit):
-            out = _encode(value)
-            if len(out) <= limit and not (92 in out and out.rfind(b"\\u0000") >= 0):  # 92, a backslash: quick to find
-                return out
-    except Exception:  # noqa: BLE001, S110 - a surrogate, a key that is no text, another thread at work: walk
-        pass
-    try:
-        return _dump_walked(value, limit) if redact is None else _dump_redacted(value, limit, redact)
+        if redact is not None:
+            return _dump_redacted(value, limit, redact)
+        return _dump_plain(value, limit) or _dump_walked(value, limit)
     except (Exception, _Full):  # noqa: BLE001 - no memory, no stack, or no room
         return b'"[cut]"' if limit >= 7 else b'""'
 
 
+def _dump_plain(value: object, limit: int) -> bytes | None:
+    """`dump` by orjson alone; None where that does not do."""
+    try:
+        if _is_plain(value, limit):
+            out = _encode(value)
+            if len(out) <= limit and not (92 in out and out.rfind(b"\\u0000") >= 0):  # 92, a backslash: quick to find
+                return out
+    except Exception:  # noqa: BLE001, S110 - a surrogate, a key that is no text, another thread at work
+        pass
+    return None
+
+
 def _load_encoder(value: object) -> bytes:
     """Stand in for the encoder until its first use: importing us must load nothing of a third party."""
-    global _encode, _is_plain  # noqa: PLW0603 - bound once, so that a call costs no question about it
+    global _encode, _fragment, _is_plain  # noqa: PLW0603 - bound once, so that a call costs no question about it
     try:
-        from orjson import dumps as _encode
-    except Exception:  # noqa: BLE001 - missing, or a build that does not load
+        import orjson
+
+        _encode, _fragment = orjson.dumps, orjson.Fragment
+    except (ImportError, OSError):
         import json
 
         _encode = lambda plain: json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()  # noqa: E731
@@ -81,6 +88,7 @@ def _load_encoder(value: object) -> bytes:
 
 
 _encode: Callable[[Any], bytes] = _load_encoder
+_fragment: Any = None  # wraps JSON that is made already
 
 
 def _is_plain(value: Any, limit: int) -> bool:
@@ -98,10 +106,9 @@ def _is_plain(value: Any, limit: int) -> bool:
         size += 2 * len(node)
         if size > limit:
             return False
-        if len(todo) > alarm:
-            if 2 * len(set(map(id, todo))) < len(todo):  # a cycle, or references that multiply
-                return False
-            alarm *= 2
+        # Too many containers to look at in time; or many, but few different ones: a cycle, or sharing that multiplies.
+        if alarm > 1 << 16 or (len(todo) > alarm and len(set(map(id, todo))) < (alarm := 2 * alarm) / 4):
+            return False
         for item in node:
             if type(item) is str:
                 size += len(item)
@@ -141,18 +148,16 @@ class _Full(BaseException):
 
 class _Walk:
     """One pass over a value that makes plain data of it.
-
     `room`: bytes left. A pass that is not `sparing` counts what a value takes at least, and raises _Full beyond that:
     what fits is never cut. A sparing pass counts exactly, and cuts. `spare`: how much a cut text keeps beyond its due,
-    for the redactor; `trim`: how much to take off such a text again.
-    """
+    for the redactor; `trim`: how much to take off such a text again."""
 
     def __init__(self, room: int, sparing: bool = False, spare: int = 0, trim: int = 0) -> None:
         self.room, self.sparing, self.spare, self.trim = room, sparing, spare, trim
         self.nodes, self.next_look = MAX_NODES, MAX_NODES - 64  # the next look at the clocks
         self.cpu_end, self.wall_end = thread_time() + CPU_SECONDS, monotonic() + WALL_SECONDS
         self.inside: set[int] = set()  # ids of the objects we are inside of
-        self.cut_text = False
+        self.cut_text, self.embeds = False, not (sparing or spare or trim)
 
     def plain(self, value: Any, depth: int = 0) -> object:
         """Plain data of any value; where reading it raises, a mark."""
@@ -163,6 +168,9 @@ class _Walk:
                 return _READERS[kind](self, value, depth)
             if id(value) in self.inside or depth > MAX_DEPTH:
                 return self.text("<cycle>" if id(value) in self.inside else f"[cut: deeper than {MAX_DEPTH} levels]")
+            if self.embeds and 1 <= depth <= 2 and (out := _dump_plain(value, self.room)):
+                self.spend(len(out))  # one odd object among many plain ones must not make them all slow
+                return _fragment(out)
             self.inside.add(id(value))
             try:
                 return (_READERS.get(kind) or _reader(kind))(self, value, depth)
@@ -177,12 +185,6 @@ class _Walk:
         self.room -= size
         if self.room < 0 and not self.sparing:
             raise _Full
-
-    def hold(self, size: int) -> int:
-        """Keep back up to half the room, until the caller adds to `room` what this returns."""
-        held = min(self.room // 2, size) if self.sparing else 0
-        self.room -= held
-        return held
 
     def affords(self, look: bool = False) -> bool:
         """Whether another item may be begun; looks at the clocks for every 64th, or if told to."""
@@ -216,16 +218,14 @@ class _Walk:
             raise _Full
         end = min(end, min(self.room, cap) + self.spare)
         text = str.__getitem__(value, slice(0, end))
-        if not text.isascii() or "\0" in text:
-            text = _UNSTORABLE.sub("\ufffd", text)
+        text = text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
         return self.fit(text, total, "characters", end != total)
 
     def fit(self, text: str, total: int, unit: str, is_cut: bool) -> str:
         """`text` as it is, or shortened to the room and marked."""
-        keep = size = len(text)
-        if self.sparing:
-            size = len(_encode(text)) + 1
-            is_cut = is_cut or size > self.room
+        keep = len(text)
+        size = len(_encode(text)) + 1 if self.sparing else keep
+        is_cut = is_cut or (self.sparing and size > self.room)
         self.cut_text = self.cut_text or is_cut
         while is_cut:
             marked = text[:keep] + _mark(keep, total, unit)
@@ -237,8 +237,7 @@ class _Walk:
         return text
 
     def raw(self, value: Any, _depth: int) -> str:
-        """Bytes as the text they are, or as base64."""
-        # A slice, no view: under a view on a bytearray, the user's own append would raise BufferError.
+        """Bytes as the text they are, or as base64. Never a view: under it the user's own append raises BufferError."""
         base: Any = bytes if bytes in type(value).__mro__ else bytearray
         total = base.__len__(value)
         if total > self.room and not self.sparing:
@@ -268,15 +267,13 @@ class _Walk:
             items = list(islice(read(value), most))
         except RuntimeError:  # another thread changed it: once more
             items = list(islice(read(value), most))
-        names = getattr(kind, "_fields", ()) if base is tuple else ()
-        if len(names) == len(items) > 0:
+        if base is tuple and len(names := getattr(kind, "_fields", ())) == len(items) > 0:
             return self.container(list(zip(names, items, strict=True)), len(items), depth, keyed=True)
         return self.container(items, base.__len__(value), depth, keyed=base is dict)
 
     def custom(self, value: Any, depth: int) -> object:
         keyed = issubclass(type(value), Mapping)
-        items = ((key, value[key]) for key in value) if keyed else iter(value)
-        return self.container(items, -1, depth, keyed)
+        return self.container(((key, value[key]) for key in value) if keyed else iter(value), -1, depth, keyed)
 
     def container(self, items: Iterable[Any], total: int, depth: int, keyed: bool) -> object:
         """A list of `items`, or a dict of pairs if `keyed`; `total`: how many there are, -1 if unknown."""
@@ -287,7 +284,8 @@ class _Walk:
             for item in items:
                 if not self.affords():
                     break
-                held = self.hold(_PROMISE * max(0, total - len(out) - 1))
+                held = min(self.room // 2, _PROMISE * max(0, total - len(out) - 1)) if self.sparing else 0
+                self.room -= held
                 name = self.key(item[0], depth, out) if keyed else len(out)
                 out[name] = self.plain(item[1] if keyed else item, depth + 1)
                 self.room += held
@@ -308,7 +306,8 @@ class _Walk:
             plain = self.plain(key, depth + 1)
             key = plain if type(plain) is str else _encode(plain).decode()
             self.room = room  # what counts is the text below
-        held = self.hold(sys.maxsize)  # half the room, for the value
+        held = self.room // 2 if self.sparing else 0  # for the value
+        self.room -= held
         text = key = self.text(key)
         number = len(taken)
         while text in taken:

@@ -6,25 +6,26 @@ it covers every process that shares the session.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from contextvars import Token
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID, uuid5
 
 from agentops_local import clock, context, faults, process
 from agentops_local.analytics.totals import cost_text
+from agentops_local.around import Bound, wrap
 from agentops_local.config import Configuration, key_hash, tag_list
 from agentops_local.enums import EndState
 from agentops_local.errors import WrongUse
 from agentops_local.event import ErrorEvent, Event
 from agentops_local.log import logger
-from agentops_local.recorder import writes
+from agentops_local.recorder import rows, writes
 from agentops_local.recorder.state import SessionState
 from agentops_local.session_facts import SessionFacts
 
@@ -35,6 +36,8 @@ __all__ = ["EndState", "Session"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# What the blocks of `with session:` around the code that runs will give back, the innermost last.
+_entered: ContextVar[tuple[Session | None, ...]] = ContextVar("agentops_local_entered", default=())
 _NAMES = UUID("0190b2f6-7f6c-7c4b-8a6f-6d2f5f6a7c11")  # namespace for agent ids that are no UUIDs
 
 
@@ -69,7 +72,6 @@ class Session(SessionFacts):
         self.project_id: str | None = None
         self.config = config
         self.is_running = True
-        self._tokens: list[Token[Session | None]] = []
         self._pid = os.getpid()
         state = SessionState(
             id=str(session_id),
@@ -135,14 +137,14 @@ class Session(SessionFacts):
             if event._recorded_in == state.id:
                 raise WrongUse(f"event {event.id} is recorded already; make a new event for what happened since")
             event.id = clock.new_id()  # an id is unique over all sessions
-        if isinstance(event, ErrorEvent) and event.trigger_event is not None and not event.trigger_event._recorded_in:
-            self._record(event.trigger_event)
+        if isinstance(event, ErrorEvent) and event.trigger_event is not None:
+            self._record_trigger(event)
         if event.end_timestamp is None:
             event.end_timestamp = event.init_timestamp if isinstance(event, ErrorEvent) else clock.now_iso()
         event.session_id = self.session_id
         agent_id = None
         if event.agent_id is not None:
-            agent_id = str(event.agent_id)
+            agent_id = _agent_uuid(event.agent_id)
             if agent_id not in state.agent_names:
                 self._adopt(agent_id)
         parent = context.event_id.get()
@@ -151,6 +153,14 @@ class Session(SessionFacts):
         event._recorded_in = state.id  # type: ignore[misc]  # of the instance: an event is recorded once
         if self._environment_due and time.monotonic() > self._environment_due:
             self._look_at_environment()
+
+    def _record_trigger(self, error: ErrorEvent) -> None:
+        trigger = error.trigger_event
+        if not isinstance(trigger, Event):
+            logger.warning("agentops_local: trigger_event %r is no event; the error is recorded without", trigger)
+            error.trigger_event = None
+        elif not trigger._recorded_in:
+            self._record(trigger)
 
     def _adopt(self, agent_id: str) -> None:
         """An agent made before the session, or for another one, takes part in this."""
@@ -191,17 +201,28 @@ class Session(SessionFacts):
             self._set_end(state, end_state_reason, video)
             write = writes.end(self._state)
             self._recorder.change(write)
-            if write.result is not False:  # None: kept for now, the database cannot be written
+            if write.result is False:
+                self._learn_end()
+            else:  # None: kept for now, the database cannot be written
                 cost = cost_text(self.token_cost)
         self.is_running = False
         return cost
+
+    def _learn_end(self) -> None:
+        """Another process has ended it before: its word stands."""
+        state = self._state
+        state.end_us, state.end_state, state.end_state_reason, state.video = self._recorder.read(
+            lambda connection: connection.execute(
+                "SELECT end_us, end_state, end_state_reason, video FROM sessions WHERE id = ?", (state.id,)
+            ).fetchone()
+        )
 
     def _set_end(self, end_state: EndState, reason: str | None, video: str | None, auto: bool = False) -> None:
         state = self._state
         state.end_us = clock.now_us()
         state.end_state = end_state.value
-        state.end_state_reason = None if reason is None else self._recorder.text(str(reason))
-        state.video = video if video is not None else state.video
+        state.end_state_reason = None if reason is None else self._recorder.text(_text(reason))
+        state.video = state.video if video is None else _text(video)
         state.auto_ended = auto
 
     def _exit_process(self, crash: BaseException | None) -> None:
@@ -217,7 +238,8 @@ class Session(SessionFacts):
         if crash is None:
             self._set_end(EndState.INDETERMINATE, "its process ended without end_session()", None, auto=True)
         else:
-            self._set_end(EndState.FAIL, f"{type(crash).__name__}: {crash}", None, auto=True)
+            said = _text(crash)
+            self._set_end(EndState.FAIL, type(crash).__name__ + (said and f": {said}"), None, auto=True)
         self._recorder.change(
             writes.leave(
                 state,
@@ -231,15 +253,15 @@ class Session(SessionFacts):
 
     def add_tags(self, tags: Iterable[str] | str) -> None:
         """Adds tags; a bare text counts as one. Power-durable."""
-        self._change("add_tags()", lambda: writes.add_tags(self._state, tag_list(tags)))
+        self._change("add_tags()", lambda: writes.add_tags(self._state, list(map(_text, tag_list(tags)))))
 
     def set_tags(self, tags: Iterable[str] | str | None) -> None:
         """Replaces the tags. Power-durable."""
-        self._change("set_tags()", lambda: writes.set_tags(self._state, tag_list(tags)))
+        self._change("set_tags()", lambda: writes.set_tags(self._state, list(map(_text, tag_list(tags)))))
 
     def set_video(self, video: str) -> None:
         """Sets the video: URL or path of a recording of the session."""
-        self._state.video = video
+        self._state.video = _text(video)
         self._change("set_video()", lambda: writes.set_video(self._state))
 
     def create_agent(self, name: str, agent_id: str | UUID | None = None) -> str | None:
@@ -252,10 +274,9 @@ class Session(SessionFacts):
         Returns:
             The agent's id, UUID text; None if the session has ended.
         """
-        known = _agent_uuid(agent_id)
-        context.agent_names[known] = str(name)
-        self._state.agent_names[known] = str(name)
-        added = self._change("create_agent()", lambda: writes.add_agent(self._state, known, str(name)))
+        known = str(clock.new_id()) if agent_id is None else _agent_uuid(agent_id)
+        called = context.agent_names[known] = self._state.agent_names[known] = _text(name)
+        added = self._change("create_agent()", lambda: writes.add_agent(self._state, known, called))
         return known if added else None
 
     def _change(self, doing: str, change: Callable[[], writes.SessionWrite]) -> bool:
@@ -277,54 +298,66 @@ class Session(SessionFacts):
     def __enter__(self) -> Session:
         """Makes this the session of the code in the block (and of tasks it starts): the package's functions and the
         decorators act on it. The block's end does not end the session."""
-        self._tokens.append(context.session.set(self))
+        _entered.set((*_entered.get(), context.session.get()))
+        context.session.set(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        context.session.reset(self._tokens.pop())
+        outer = _entered.get()
+        if outer:  # else it is left in another task than it was entered in, which has nothing to give back
+            _entered.set(outer[:-1])
+            context.session.set(outer[-1])
 
     def patch(self, func: F) -> F:
         """The function, bound to this session wherever it is called; its parameter `session` is filled in, if any."""
-        try:
-            takes_session = "session" in inspect.signature(func).parameters
-        except (TypeError, ValueError):
-            takes_session = False
+        place = _place_of_session(func)
 
-        if inspect.iscoroutinefunction(func):
-
-            @functools.wraps(func)
-            async def awaited(*args: Any, **kwargs: Any) -> Any:
-                if takes_session:
-                    kwargs.setdefault("session", self)
-                with context.bound(context.session, self):
-                    return await func(*args, **kwargs)
-
-            return awaited  # type: ignore[return-value]
-
-        @functools.wraps(func)
-        def called(*args: Any, **kwargs: Any) -> Any:
-            if takes_session:
+        def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound[Session | None]:
+            if len(args) <= place:
                 kwargs.setdefault("session", self)
-            with context.bound(context.session, self):
-                return func(*args, **kwargs)
+            return Bound(context.session, self)
 
-        return called  # type: ignore[return-value]
+        return wrap(func, begin)  # type: ignore[return-value]  # it is called alike
 
     def __repr__(self) -> str:
         return f"<Session {self.session_id} {'running' if self.is_running else self.end_state}>"
 
 
 def _agent_uuid(agent_id: object) -> str:
-    if agent_id is None:
-        return str(clock.new_id())
+    if isinstance(agent_id, UUID):
+        return str(agent_id)
+    given = _text(agent_id)
     try:
-        return str(UUID(str(agent_id)))
+        return str(UUID(given))
     except ValueError:
-        known = str(uuid5(_NAMES, str(agent_id)))
-        logger.warning("agentops_local: agent_id %r is no UUID; the agent is known as %s", agent_id, known)
+        known = str(uuid5(_NAMES, given))
+        if known not in context.agent_names:  # told once, not with every event
+            context.agent_names[known] = given
+            logger.warning("agentops_local: agent_id %r is no UUID; the agent is known as %s", given, known)
         return known
+
+
+def _text(value: object) -> str:
+    """A text as the database takes it: without NUL and lone surrogates."""
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - a session must end though its reason cannot be told
+        text = object.__repr__(value)
+    return rows.text(text, None) or ""
+
+
+def _place_of_session(func: Callable[..., Any]) -> float:
+    """Up to how many positional arguments leave a function's parameter `session` to be filled in; -1 if it has none."""
+    try:
+        parameters = inspect.signature(func).parameters
+    except (TypeError, ValueError):
+        return -1
+    found = parameters.get("session")
+    if found is None or found.kind is found.POSITIONAL_ONLY:
+        return -1
+    return math.inf if found.kind is found.KEYWORD_ONLY else list(parameters).index("session")
 
 
 def _may_live(owner: writes.Owner) -> bool:

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from agentops_local.client import Client
+from agentops_local.faults import contained, strict
+
 try:
     from langchain_core.callbacks.base import AsyncCallbackHandler, BaseCallbackHandler
     from typing_extensions import override
+
+    from agentops_local.partners.langchain_runs import Runs
 except ImportError as missing:
     raise ImportError(
-        "the LangChain callback handlers need langchain-core: pip install 'agentops-local[langchain]'"
+        "the LangChain callback handlers need langchain-core 0.3.11 or newer: "
+        f"pip install 'agentops-local[langchain]' ({missing})"
     ) from missing
-
-from agentops_local.client import Client
-from agentops_local.faults import contained, strict
-from agentops_local.partners.langchain_runs import Runs
 
 if TYPE_CHECKING:
     from langchain_core.agents import AgentAction, AgentFinish

@@ -244,7 +244,7 @@ class Runs:
     def _fail(self, run_id: UUID, error: BaseException) -> None:
         # Cancelled, interrupted: LangChain tells it to chains, but not to all that runs inside them.
         if not isinstance(error, (Exception, GeneratorExit)):
-            for inner in self._inside(run_id):
+            for inner in [each for each, run in self._open.copy().items() if run.parent == run_id]:
                 self._fail(inner, error)
         run = self._end(run_id)
         if run is None:
@@ -266,15 +266,6 @@ class Runs:
         outer = None if run.parent is None else self._open.get(run.parent)
         if outer is not None:
             outer.failures.append(error)
-
-    def _inside(self, run_id: UUID) -> list[UUID]:
-        """The open runs inside a run, the innermost first."""
-        runs = self._open.copy()
-        inside = {run_id}
-        for each, run in runs.items():  # in the order in which they began
-            if run.parent in inside:
-                inside.add(each)
-        return [each for each in reversed(runs) if each in inside and each != run_id]
 
     def _note(self, run_id: UUID, event: Event) -> None:
         """Records what has no duration, inside the run in which it happened."""

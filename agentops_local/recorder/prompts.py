@@ -16,7 +16,7 @@ from typing import NamedTuple
 from agentops_local.recorder.payload import Recipe, cut, place
 from agentops_local.serialize import MEDIA_LIMIT, dump
 
-REMEMBERED = 32  # conversations
+REMEMBERED = 32  # first messages, and conversations that begin with each
 REMEMBERED_BYTES = 64 << 20  # of their messages, so that images do not fill the memory of the program
 
 _TOP = "SELECT max(id) FROM messages"
@@ -46,6 +46,10 @@ class _Encoded:
         return blake2b(dump(other, MEDIA_LIMIT), digest_size=16).digest() == self._digest
 
 
+_STR = frozenset({str})
+_PLAIN = frozenset({str, type(None)})
+
+
 class _Loose(Exception):
     """A message is not made of dict, list, str and None alone."""
 
@@ -69,6 +73,8 @@ def _text(key: object) -> str:
 
 def remembered(message: object) -> object:
     """What is kept of a message: equal to it, and to nothing that would be stored differently."""
+    if type(message) is dict and _PLAIN.issuperset(map(type, message.values())) and _STR.issuperset(map(type, message)):
+        return message.copy()  # the usual message: text by reference, which nobody can change
     try:
         return _copy(message)
     except (_Loose, RecursionError, RuntimeError):  # RuntimeError: another thread changes it
@@ -96,7 +102,9 @@ class Node(NamedTuple):
 
 
 class PromptTree:
-    """The part of the tree that this process remembers; the last conversations, newest first.
+    """The part of the tree that this process remembers: its last conversations, by their first message.
+
+    Threads share it without a lock: lists are replaced, never changed, and what a race loses is only looked up again.
 
     Args:
         redact: applied to every message before it is encoded.
@@ -104,7 +112,8 @@ class PromptTree:
 
     def __init__(self, redact: Redact = None) -> None:
         self._redact = redact
-        self._recent: list[Conversation] = []  # replaced, never changed: threads read it without a lock
+        self._conversations: dict[object, list[Conversation]] = {}  # both orders: the one used last comes last, first
+        self._bytes = 0
 
     def encode(self, message: object) -> Node:
         """A message as it will be stored."""
@@ -115,38 +124,57 @@ class PromptTree:
         """The remembered conversation with the longest common prefix, and how many messages that is."""
         best: Conversation | None = None
         most = 0
-        for conversation in self._recent:
-            if conversation.epoch != epoch:
-                continue
-            common = _common(conversation.messages, prompt)
-            if common > most:
-                best, most = conversation, common
-                if most == len(prompt) or most == len(conversation.messages):
-                    break
+        for conversation in self._conversations.get(_first(prompt), ()):
+            if conversation.epoch == epoch:
+                common = _common(conversation.messages, prompt)
+                if common > most:
+                    best, most = conversation, common
+                    if most == len(prompt) or most >= len(conversation.messages) - 1:
+                        break
         return best, most
 
     def remember(
-        self, epoch: int, base: Conversation | None, common: int, new: Sequence[object], nodes: Sequence[int], size: int
+        self, epoch: int, base: Conversation | None, common: int, new: Sequence[object], nodes: list[int], size: int
     ) -> None:
         """Remembers a conversation: the first `common` messages of `base`, then new ones with their nodes."""
-        if base is None:
-            grown = Conversation(epoch, list(map(remembered, new)), list(nodes), size)
-        else:
-            grown = Conversation(
-                epoch,
-                [*base.messages[:common], *map(remembered, new)],
-                [*base.nodes[:common], *nodes],
-                base.size + size,
-            )
+        messages = [remembered(message) for message in new]
+        first = _first(new)
+        if base is not None:
+            messages = base.messages[:common] + messages
+            nodes = base.nodes[:common] + nodes
+            first = _first(messages)
+            size += base.size
+        recent = [Conversation(epoch, messages, nodes, size)]
         # What it continues is no longer needed: a prompt that goes on from there finds the same prefix in this one.
         continued = base if base is not None and common >= len(base.messages) - 1 else None
-        recent = [grown]
-        total = grown.size
-        for conversation in self._recent[:REMEMBERED]:
-            total += conversation.size
-            if conversation is not continued and total <= REMEMBERED_BYTES:
+        dropped = continued.size if continued is not None else 0
+        for conversation in self._conversations.pop(first, ()):
+            if len(recent) == REMEMBERED:
+                dropped += conversation.size
+            elif conversation is not continued:
                 recent.append(conversation)
-        self._recent = recent
+        self._conversations[first] = recent
+        self._bytes += size - dropped
+        if len(self._conversations) > 2 * REMEMBERED or self._bytes > REMEMBERED_BYTES:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forgets the conversations used longest ago."""
+        groups = list(self._conversations.values())
+        firsts = list(self._conversations)
+        self._bytes = sum(conversation.size for group in groups for conversation in group)
+        for first, group in zip(firsts, groups, strict=False):  # False: another thread may add one in between
+            if len(self._conversations) <= REMEMBERED and self._bytes <= REMEMBERED_BYTES:
+                return
+            if self._conversations.pop(first, None) is not None:
+                self._bytes -= sum(conversation.size for conversation in group)
+
+
+def _first(prompt: Sequence[object]) -> object:
+    """What conversations are grouped by: the text of the first message, as far as it is text."""
+    first = prompt[0] if prompt else None
+    text = first.get("content") if type(first) is dict else first
+    return text if type(text) is str else None
 
 
 def _common(old: list[object], new: Sequence[object]) -> int:

@@ -17,7 +17,7 @@ from agentops_local.recorder.state import Place, SessionState
 
 _ERROR_AT = "SELECT 1 FROM events WHERE kind = 'errors' AND session = ? AND init_us = ?"
 _UNNAMED = "Unnamed agent"
-_INIT_US, _PARAMS = rows.HEAD.index("init_us"), rows.HEAD.index("params")
+_INIT_US = rows.HEAD.index("init_us")
 
 
 class EventWrite:
@@ -30,7 +30,7 @@ class EventWrite:
         self._agent_id = agent_id
         self._sql = sql
         self._row = row
-        self._has_recipes = any(type(value) is Recipe for value in row[_PARAMS:])
+        self._has_recipes = Recipe in map(type, row)
         self.events = 1
         self.size = 0
         known = state.place

@@ -95,6 +95,11 @@ def open_or_create(path: Path, wal: bool) -> sqlite3.Connection:
     return connection
 
 
+def generation(connection: sqlite3.Connection) -> str:
+    """The id that was given to the file when it was made."""
+    return str(connection.execute("SELECT value FROM about WHERE key = 'generation'").fetchone()[0])
+
+
 def _look(connection: sqlite3.Connection, path: Path) -> int:
     """The schema version of a file: 0 if it is empty, and an error if it is not ours to use."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]

@@ -57,6 +57,7 @@ class DatabaseFile:
         self._file = str(self.path)
         self._wal_file = f"{self._file}-wal"
         self._file_id = self._wal_id = (0, 0)
+        self._generation: str | None = None
         self._wal_size = 0
         self._wal_limit = WAL_SIZE
 
@@ -169,21 +170,30 @@ class DatabaseFile:
                 "is slower. Put the database on a local disk with db= or AGENTOPS_LOCAL_DB",
                 self.path,
             )
-        known = self._file_id
-        if self._reopen and self._is_at_path(known):  # looked through when it was opened before the fork
-            connection = opening.connect(self.path, self._wal)
-        else:
-            connection = opening.open_or_create(self.path, self._wal)
+        connection = self._reconnect() or opening.open_or_create(self.path, self._wal)
         self._reopen = False
         # The first read makes SQLite open the WAL, whose identity is part of what is watched.
-        connection.execute("SELECT 1 FROM about").fetchone()
+        generation = opening.generation(connection)
+        if self._generation not in (None, generation):
+            self.epoch += 1
+        self._generation = generation
         self._full = not self._wal
         self._file_id = _identity(self._file)
         self._wal_id = _identity(self._wal_file) if self._wal else (0, 0)
-        if known not in ((0, 0), self._file_id):
-            self.epoch += 1
         self._connection = connection
         return connection
+
+    def _reconnect(self) -> sqlite3.Connection | None:
+        """The connection after a fork, without looking through the file again; None if it is another file by now. Its
+        inode alone would not tell: while nobody has it open, the system may give the same to a new file."""
+        if not self._reopen or not self._is_at_path(self._file_id):
+            return None
+        connection = opening.connect(self.path, self._wal)
+        with suppress(sqlite3.Error):
+            if opening.generation(connection) == self._generation:
+                return connection
+        connection.close()
+        return None
 
     def _is_at_path(self, known: tuple[int, int]) -> bool:
         with suppress(OSError):

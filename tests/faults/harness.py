@@ -185,7 +185,7 @@ def examine(*dbs: Path | str) -> Truth:
         with closing(sqlite3.connect(db)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)], db
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == [], db
-            events.update(row[0] for row in connection.execute("SELECT id FROM payloads"))
+            events.update(row[0] for row in connection.execute("SELECT id FROM payloads ORDER BY seq"))
             sessions += [row[0] for row in connection.execute("SELECT id FROM sessions")]
             owners += [row[0] for row in connection.execute("SELECT pid FROM owners")]
             lost += connection.execute("SELECT coalesce(sum(events), 0) FROM losses").fetchone()[0]

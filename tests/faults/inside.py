@@ -13,8 +13,10 @@ from uuid import UUID
 from agentops_local.event import ErrorEvent, Event, LLMEvent, ToolEvent
 from agentops_local.recorder.recorder import Recorder
 from agentops_local.recorder.state import SessionState
+from agentops_local.store import connection as opening
+from agentops_local.store import database, file
 
-__all__ = ["Actor", "conversation", "die", "order", "say", "threading"]
+__all__ = ["Actor", "conversation", "die", "hurry", "order", "say", "threading"]
 
 
 def say(*words: object) -> None:
@@ -48,6 +50,13 @@ def conversation(writer: str, number: int, turn: int) -> list[dict[str, str]]:
     return messages
 
 
+def hurry(patience: float = 0.02) -> None:
+    """Makes a store that cannot be written give up soon, and try again with the very next event."""
+    file._PATIENCE = file._MOMENT = patience
+    opening.BUSY_TIMEOUT = patience
+    database._RETRY_AFTER = 0.0
+
+
 class Actor:
     """The recorder and the session of a process. Of each event it says what `record` has returned:
     `ack PID EVENT` once it is stored, `kept PID EVENT` when it only will be."""
@@ -55,6 +64,7 @@ class Actor:
     def __init__(self, db: str, session: str, quiet: bool = False) -> None:
         self.recorder = Recorder(Path(db))
         self.database = self.recorder.database
+        self.database._file.set_patience(True)  # as `hurry` has it
         self.state = SessionState(session)
         self.quiet = quiet
 

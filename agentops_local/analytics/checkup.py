@@ -1,0 +1,275 @@
+"""What `doctor` looks at. Each look gives findings; none changes anything.
+
+A finding is a problem (something to be put right), a note (worth knowing) or fine.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from agentops_local.analytics.owners import Status, judge, open_owners, owners_of
+from agentops_local.analytics.reading import iso, open_reader
+from agentops_local.errors import DatabaseUnusable
+from agentops_local.process import Liveness
+from agentops_local.store.filesystem import filesystem_type, wal_is_safe
+from agentops_local.store.location import exposure
+from agentops_local.store.schema import VERSION
+
+WAL_LARGE = 64 << 20
+
+# Settings whose value may be shown. Of any other variable only the name is: it may hold a key.
+_SHOWN = frozenset(
+    (
+        "AGENTOPS_LOCAL_DB", "AGENTOPS_LOCAL_DURABILITY", "AGENTOPS_LOCAL_SESSION", "AGENTOPS_LOCAL_STRICT",
+        "AGENTOPS_LOGGING_LEVEL", "AGENTOPS_ENV_DATA_OPT_OUT",
+    )
+)  # fmt: skip
+
+
+class Level(str, Enum):
+    """How a finding is meant."""
+
+    FINE = "fine"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        about: what was looked at, in a word or two.
+        text: what was found.
+        data: the same for programs.
+    """
+
+    level: Level
+    about: str
+    text: str
+    data: object = None
+
+    def to_json(self) -> dict[str, object]:
+        """Its fields."""
+        return {"level": self.level.value, "about": self.about, "text": self.text, "data": self.data}
+
+
+@dataclass
+class Checkup:
+    """A look at a database and what is around it.
+
+    Args:
+        path: the database; there may be none yet.
+        full: whether every index is compared with its table, too.
+        environ: where settings are looked up.
+    """
+
+    path: Path
+    full: bool = False
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def run(self) -> Iterator[Finding]:
+        """The findings, as they are made."""
+        yield from sqlite_findings(sqlite3.sqlite_version_info)
+        yield from self._place()
+        if not self.path.is_file():
+            yield Finding(Level.NOTE, "database", f"{self.path} is not there yet: it is made with the first event")
+        else:
+            yield from self._database()
+        yield from _lying_beside(self.path)
+        yield from _settings(self.environ)
+
+    def _place(self) -> Iterator[Finding]:
+        kind = filesystem_type(self.path.parent)
+        if wal_is_safe(kind):
+            yield Finding(Level.FINE, "filesystem", f"{kind or 'unknown'}: WAL is safe there", {"type": kind})
+        else:
+            yield Finding(
+                Level.NOTE, "filesystem",
+                f"{kind}: WAL is unsafe there, so a slower rollback journal is used; a local disk is better",
+                {"type": kind},
+            )  # fmt: skip
+        if self.path.parent.is_dir():
+            yield _permissions(self.path)
+
+    def _database(self) -> Iterator[Finding]:
+        try:
+            connection = open_reader(self.path)
+        except DatabaseUnusable as error:
+            yield Finding(Level.PROBLEM, "database", str(error), {"path": str(self.path)})
+            return
+        with closing(connection):
+            looks: tuple[Callable[[sqlite3.Connection], Iterator[Finding]], ...] = (
+                self._file, self._integrity, _references, _processes, _losses, _unfinished,
+            )  # fmt: skip
+            for look in looks:
+                yield from _tried(look, connection)
+
+    def _file(self, connection: sqlite3.Connection) -> Iterator[Finding]:
+        version = _one(connection, "PRAGMA user_version")
+        size, wal = _size(self.path), _size(self.path.with_name(f"{self.path.name}-wal"))
+        mode = str(_one(connection, "PRAGMA journal_mode"))
+        data = {"path": str(self.path), "schema": version, "bytes": size, "wal_bytes": wal, "journal_mode": mode}
+        yield Finding(
+            Level.FINE, "database", f"{self.path}: schema version {version}, {size:,} bytes, WAL {wal:,} bytes", data
+        )
+        if version != VERSION:
+            text = f"schema version {version}; it is brought to {VERSION}, after a backup, when next recorded to"
+            yield Finding(Level.NOTE, "schema", text)
+        if mode == "wal" and not wal_is_safe(filesystem_type(self.path.parent)):
+            text = "it is in WAL mode on a filesystem where WAL is unsafe: move it to a local disk"
+            yield Finding(Level.PROBLEM, "journal", text)
+        if wal > WAL_LARGE:
+            text = f"it has grown to {wal:,} bytes: a reader that stays open keeps it from being emptied"
+            yield Finding(Level.PROBLEM, "WAL", text)
+
+    def _integrity(self, connection: sqlite3.Connection) -> Iterator[Finding]:
+        check = "integrity_check" if self.full else "quick_check"
+        found = [str(row[0]) for row in connection.execute(f"PRAGMA {check}(20)").fetchall()]
+        if found == ["ok"]:
+            yield Finding(Level.FINE, "integrity", f"{check}: ok")
+        else:
+            text = f"{check} found damage; the next recording puts the file aside and begins a new one"
+            yield Finding(Level.PROBLEM, "integrity", text, found)
+
+
+def _tried(
+    look: Callable[[sqlite3.Connection], Iterator[Finding]], connection: sqlite3.Connection
+) -> Iterator[Finding]:
+    try:
+        yield from look(connection)
+    except sqlite3.DatabaseError as error:
+        yield Finding(Level.PROBLEM, "database", f"it cannot be read: {error}")
+
+
+def wal_reset_bug(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite can lose commits when two connections checkpoint while a third writes.
+
+    It came with the WAL in 3.7.0, is fixed in 3.51.3 and from 3.53.0 on, and the fix went back into 3.50.7 and 3.44.6.
+    """
+    if version < (3, 7, 0) or version >= (3, 53, 0):
+        return False
+    mended: dict[tuple[int, ...], int] = {(3, 51): 3, (3, 50): 7, (3, 44): 6}
+    since = mended.get(version[:2])
+    return since is None or version[2] < since
+
+
+def sqlite_findings(version: tuple[int, ...]) -> Iterator[Finding]:
+    """What is known of a version of SQLite."""
+    name = ".".join(map(str, version))
+    if wal_reset_bug(version):
+        text = (
+            f"{name}: it has the WAL-reset bug (fixed in 3.51.3 and 3.53.0). Our settings avoid what triggers it: no "
+            "memory mapping, no automatic checkpoints, one checkpointer at a time, under the writers' lock"
+        )
+        yield Finding(Level.NOTE, "SQLite", text, {"version": name, "wal_reset_bug": True})
+    else:
+        yield Finding(Level.FINE, "SQLite", f"{name}: no known fault", {"version": name, "wal_reset_bug": False})
+
+
+def _permissions(path: Path) -> Finding:
+    data = {"folder": _mode(path.parent), "file": _mode(path)}
+    sentence = exposure(path)
+    if sentence is not None:
+        return Finding(Level.PROBLEM, "permissions", sentence, data)
+    text = f"folder {data['folder'] or 'not known'}, file {data['file'] or 'not there'}: others cannot read it"
+    return Finding(Level.FINE, "permissions", text, data)
+
+
+def _references(connection: sqlite3.Connection) -> Iterator[Finding]:
+    broken = connection.execute("PRAGMA foreign_key_check").fetchmany(1000)
+    if not broken:
+        yield Finding(Level.FINE, "references", "every row finds those it names")
+    else:
+        tables = sorted({str(row["table"]) for row in broken})
+        text = f"{len(broken)} rows of {', '.join(tables)} name rows that are gone"
+        yield Finding(Level.PROBLEM, "references", text, {"rows": len(broken), "tables": tables})
+
+
+def _processes(connection: sqlite3.Connection) -> Iterator[Finding]:
+    owners = open_owners(connection)
+    live = [(owner, session) for owner, session, _ in owners if owner.life() is Liveness.ALIVE]
+    data = [
+        {"pid": owner.identity.pid, "program": owner.program, "session_id": session, "since": iso(owner.start_us)}
+        for owner, session in live
+    ]
+    names = ", ".join(f"{owner.identity.pid} {owner.program or ''}".strip() for owner, _ in live)
+    yield Finding(Level.FINE, "recording now", names or "nobody", data)
+    rows = connection.execute("SELECT seq, id FROM sessions WHERE end_us IS NULL AND id <> '' ORDER BY seq").fetchall()
+    by_status: dict[Status, list[str]] = {}
+    for row in rows:
+        by_status.setdefault(judge(None, owners_of(connection, row["seq"])), []).append(row["id"])
+    died, unknown = by_status.get(Status.DIED, []), by_status.get(Status.UNKNOWN, [])
+    if died:
+        text = f"{len(died)} nobody ended, and their processes are gone (agentops-local sessions --state died)"
+        yield Finding(Level.NOTE, "died sessions", text, died)
+    if unknown:
+        text = f"{len(unknown)} nobody ended, and whether their processes live cannot be told from here"
+        yield Finding(Level.NOTE, "open sessions", text, unknown)
+
+
+def _losses(connection: sqlite3.Connection) -> Iterator[Finding]:
+    rows = connection.execute("SELECT at_us, pid, events, reason FROM losses ORDER BY id").fetchall()
+    lost = sum(row["events"] for row in rows)
+    if not lost:
+        yield Finding(Level.FINE, "losses", "no event was lost")
+        return
+    data = [
+        {"at": iso(row["at_us"]), "pid": row["pid"], "events": row["events"], "reason": row["reason"]} for row in rows
+    ]
+    last = rows[-1]
+    text = f"{lost} events could not be stored, the last at {iso(last['at_us'])}: {last['reason']}"
+    yield Finding(Level.PROBLEM, "losses", text, data)
+
+
+def _unfinished(connection: sqlite3.Connection) -> Iterator[Finding]:
+    if connection.execute("SELECT 1 FROM about WHERE key = 'erasing'").fetchone() is not None:
+        text = "rm or prune was cut short, so what it erased may still be in the file: run any of them again"
+        yield Finding(Level.PROBLEM, "erasing", text)
+
+
+def copies(path: Path) -> list[Path]:
+    """Copies that the store made and left beside the database: damaged ones put aside, backups before a migration."""
+    found = [*path.parent.glob(f"{path.name}.damaged-*"), *path.parent.glob(f"{path.name}.v*.backup")]
+    return sorted(copy for copy in found if not copy.name.endswith("-wal"))
+
+
+def _lying_beside(path: Path) -> Iterator[Finding]:
+    for copy in copies(path):
+        if copy.name.endswith(".backup"):
+            level, advice = Level.NOTE, "is a backup from before an upgrade; it holds prompts, too"
+        else:
+            level, advice = Level.PROBLEM, "was put aside as damaged; move it away once you have what you need from it"
+        yield Finding(level, "beside it", f"{copy.name} ({_size(copy):,} bytes) {advice}", {"path": str(copy)})
+
+
+def _settings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    found = {name: environ[name] for name in sorted(environ) if name.startswith("AGENTOPS_")}
+    shown = {name: value if name in _SHOWN else "(set, not shown)" for name, value in found.items()}
+    text = ", ".join(f"{name}={value}" for name, value in shown.items())
+    yield Finding(Level.FINE, "settings", text or "no AGENTOPS_ variable is set", shown)
+
+
+def _one(connection: sqlite3.Connection, sql: str) -> object:
+    return connection.execute(sql).fetchone()[0]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _mode(path: Path) -> str | None:
+    try:
+        return f"{stat.S_IMODE(path.stat().st_mode):04o}"
+    except OSError:
+        return None

@@ -1,0 +1,137 @@
+"""Which sessions `prune` erases: those that are over, by age or until the database is small enough."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agentops_local.analytics.owners import Status, judge, owners_of
+from agentops_local.analytics.sessions import summary
+from agentops_local.analytics.sweep import Marks
+from agentops_local.errors import WrongUse
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_BYTES = {
+    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+    "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
+}  # fmt: skip
+_FILL = 1.15  # pages are not full to the last byte
+
+_ALL = "SELECT seq, id, init_us, end_us FROM sessions WHERE id <> '' ORDER BY seq"
+_PAYLOADS = ("params", "returns", "logs", "screenshot", "details", "extra")
+_EVENT_BYTES = f"""
+SELECT coalesce(sum(250 + {" + ".join(f"coalesce(length(CAST({name} AS BLOB)), 0)" for name in _PAYLOADS)}), 0)
+FROM events WHERE session = ?
+"""  # noqa: S608 - our own text
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A session that prune may erase, or must keep.
+
+    Attributes:
+        over_us: when it ended or, where nobody ended it, when it was last seen.
+    """
+
+    seq: int
+    id: str
+    init_us: int
+    over_us: int
+    status: Status
+
+
+@dataclass
+class Plan:
+    """What is to go.
+
+    Attributes:
+        erasable: in which of these states a session may go.
+        before_us: those that were over before this moment go; None: age does not matter.
+        most: the oldest go until the rest fits into so many bytes; None: size does not matter.
+    """
+
+    erasable: frozenset[Status]
+    before_us: int | None
+    most: int | None
+    _scale: float = _FILL  # bytes of the file for a byte of content, as far as is known
+    _kept: int = 0
+
+    def make(self, connection: sqlite3.Connection) -> list[Candidate]:
+        """The sessions that are to go now, oldest first. Asked again after they are gone, it learns from the size that
+        the rest really has."""
+        rest = candidates(connection)
+        going: list[Candidate] = []
+        if self.before_us is not None:
+            going = [one for one in rest if one.over_us < self.before_us and one.status in self.erasable]
+            rest = [one for one in rest if one not in going]
+        used = used_bytes(connection)
+        if self.most is not None and used > self.most:
+            if self._kept:
+                self._scale = max(self._scale * 1.02, used / self._kept)
+            going += self._too_large(connection, rest, self.most)
+        return sorted(going, key=lambda one: one.seq)
+
+    def _too_large(self, connection: sqlite3.Connection, rest: Sequence[Candidate], most: int) -> list[Candidate]:
+        """The oldest that must go so that the others fit.
+
+        A message that several sessions share weighs once, for the newest of them: it is not freed before that one goes.
+        """
+        marks = Marks(connection)
+        self._kept = sum(_weight(connection, marks, one) for one in rest if one.status not in self.erasable)
+        going = [one for one in rest if one.status in self.erasable]
+        while going:
+            weight = _weight(connection, marks, going[-1])
+            if (self._kept + weight) * self._scale > most:
+                break
+            self._kept += weight
+            going.pop()
+        return going
+
+
+def candidates(connection: sqlite3.Connection) -> list[Candidate]:
+    """All sessions, oldest first."""
+    found = []
+    for row in connection.execute(_ALL).fetchall():
+        over = row["end_us"]
+        status = judge(over, [] if over is not None else owners_of(connection, row["seq"]))
+        if over is None:
+            over = summary(connection, row["id"]).last_seen_us
+        found.append(Candidate(row["seq"], row["id"], row["init_us"], over, status))
+    return found
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """The size of what the database holds, free pages left out."""
+    names = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
+    return (pages - free) * size
+
+
+def parse_age(text: str) -> int:
+    """Seconds of an age such as 30d, 12h, 2w, 90m.
+
+    Raises:
+        WrongUse: if it is none.
+    """
+    match = re.fullmatch(r"(\d{1,9})\s*([smhdw])", text.strip().lower())
+    if match is None:
+        raise WrongUse(f"{text!r} is no age: write 30d, 12h, 2w or 90m")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 500MB, 1.5GB, 200MiB.
+
+    Raises:
+        WrongUse: if it is none.
+    """
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmgt]?i?b|)", text.strip().lower())
+    if match is None:
+        raise WrongUse(f"{text!r} is no size: write 500MB, 1.5GB or 200MiB")
+    return int(float(match[1]) * _BYTES[match[2]])
+
+
+def _weight(connection: sqlite3.Connection, marks: Marks, session: Candidate) -> int:
+    return int(connection.execute(_EVENT_BYTES, (session.seq,)).fetchone()[0]) + marks.mark_session(session.seq)

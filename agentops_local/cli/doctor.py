@@ -1,0 +1,47 @@
+"""`agentops-local doctor`: whether all is well with the database and what is around it."""
+
+from __future__ import annotations
+
+import textwrap
+
+import click
+
+from agentops_local.analytics.checkup import Checkup, Finding, Level
+from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json, screen_width, styled
+from agentops_local.cli.text import one_line
+
+_MARKS = {Level.FINE: ("ok", "green"), Level.NOTE: ("note", "yellow"), Level.PROBLEM: ("WRONG", "red")}
+
+
+@click.command(epilog=examples("agentops-local doctor", "agentops-local doctor --full --json"))
+@click.option("--full", is_flag=True, help="Compare every index with its table as well; slower.")
+@json_option
+@db_option
+@click.pass_context
+def doctor(ctx: click.Context, full: bool, as_json: bool) -> None:
+    """Check the database, and say what is wrong.
+
+    Where it is and how large; whether it is sound; its filesystem and permissions; SQLite's known faults; who records
+    now and whose process died; events lost; copies lying beside it; the settings in force. Keys are never shown.
+
+    The exit code is 1 if something is wrong; notes are only worth knowing.
+    """
+    settings: Settings = ctx.obj
+    found = []
+    for finding in Checkup(settings.path(), full).run():
+        found.append(finding)
+        if not as_json:
+            click.echo(_told(finding))
+    if as_json:
+        print_json([finding.to_json() for finding in found])
+    ctx.exit(int(any(finding.level is Level.PROBLEM for finding in found)))
+
+
+def _told(finding: Finding) -> str:
+    mark, colour = _MARKS[finding.level]
+    head = f"{mark:<6}{finding.about:<14} "
+    text = textwrap.fill(
+        one_line(finding.text), max(screen_width(), 60), initial_indent=head, subsequent_indent=" " * len(head),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return styled(mark, fg=colour) + text[len(mark) :]

@@ -1,0 +1,68 @@
+"""What `rm` and `prune` have in common: erasing with a bar, and telling what was done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import click
+
+from agentops_local.analytics.checkup import copies
+from agentops_local.analytics.erase import Erased, Eraser, StillRunning, work
+from agentops_local.analytics.owners import Status
+from agentops_local.analytics.reading import reading
+from agentops_local.cli.common import print_json
+from agentops_local.cli.text import many, size
+
+
+def erase(path: Path, names: Sequence[str], erasable: frozenset[Status], passing: bool = False) -> Erased:
+    """Erases sessions, and what an earlier erasure has left.
+
+    Args:
+        names: whole ids.
+        erasable: in which of these states a session may be.
+        passing: whether one that turns out to be in another state is passed over, not refused.
+    """
+    with reading(path) as connection:
+        steps = work(connection, names)
+    bar = click.progressbar(length=steps, label="erasing", file=sys.stderr, hidden=not sys.stderr.isatty())
+    with bar, closing(Eraser(path, erasable, bar.update)) as eraser:
+        try:
+            refused = [error for error in map(partial(_try, eraser), names) if error is not None]
+            done = eraser.finish()
+        except KeyboardInterrupt:
+            raise click.ClickException("interrupted: `agentops-local rm` without a session finishes it") from None
+    if refused and not passing:
+        raise refused[0]
+    return done
+
+
+def _try(eraser: Eraser, name: str) -> StillRunning | None:
+    try:
+        eraser.erase(name)
+    except StillRunning as error:
+        return error
+    return None
+
+
+def tell(path: Path, done: Erased, as_json: bool) -> None:
+    """Prints what was erased; exit code 1 if it can still be read somewhere."""
+    if as_json:
+        print_json(asdict(done))
+    else:
+        things = (many(done.events, "event"), many(done.messages, "message"), many(done.blobs, "blob"))
+        sizes = f"{size(done.bytes_before)} → {size(done.bytes_after)}"
+        click.echo(f"erased {many(done.sessions, 'session')}: {', '.join(things)}; {sizes}")
+        if not done.rewritten and done.bytes_after:
+            click.echo("the space is used again, not given back: somebody records, or too little of it is free")
+    for copy in copies(path):
+        click.echo(f"{copy.name} lies beside the database and may hold what was erased: delete it, too", err=True)
+    if not done.wal_emptied:
+        raise click.ClickException(
+            "a program that reads the database keeps its write-ahead log, and with it what was erased: close it, then "
+            "run `agentops-local rm` without a session"
+        )

@@ -1,0 +1,103 @@
+"""`agentops-local sessions`: what was recorded, newest first."""
+
+from __future__ import annotations
+
+import click
+
+from agentops_local.analytics.owners import Status
+from agentops_local.analytics.reading import reading
+from agentops_local.analytics.sessions import STATES, Summary, list_sessions, shown_length
+from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json, screen_width
+from agentops_local.cli.table import Cell, Column, Note, Row, table
+from agentops_local.cli.text import moment, money, seconds, short_moment, tokens
+from agentops_local.clock import now_us
+
+COLOURS = {"Success": "green", "Fail": "red", "running": "cyan", "died": "red", "unknown": "yellow"}
+
+_COLUMNS = (
+    Column("SESSION"),
+    Column("STATE"),
+    Column("STARTED", spare=3),
+    Column("TIME", right=True, spare=2),
+    Column("LLMS", right=True),
+    Column("TOOLS", right=True),
+    Column("ACTIONS", right=True, spare=5),
+    Column("ERRORS", right=True),
+    Column("TOKENS", right=True, spare=4),
+    Column("COST", right=True),
+    Column("TAGS", least=8, spare=6),
+)
+
+
+@click.command(
+    epilog=examples(
+        "agentops-local sessions",
+        "agentops-local sessions --state died",
+        "agentops-local sessions --tag nightly --limit 0 --json | jq '.[].cost'",
+    )
+)
+@click.option("--limit", "-n", type=click.IntRange(0), default=20, show_default=True, help="How many; 0 for all.")
+@click.option("--tag", multiple=True, metavar="TAG", help="Only those with this tag; may be repeated: all of them.")
+@click.option(
+    "--state",
+    type=click.Choice(STATES, case_sensitive=False),
+    help="Only those in this state. `indeterminate` takes in the died and the unknown.",
+)
+@json_option
+@db_option
+@click.pass_obj
+def sessions(settings: Settings, limit: int, tag: tuple[str, ...], state: str | None, as_json: bool) -> None:
+    """List sessions, newest first.
+
+    The state is how the session ended or, where nobody ended it: running, died (none of its processes lives) or unknown
+    (its processes cannot be seen from here).
+
+    TOKENS are those in and out. A COST with ≥ is that of the calls whose price is known.
+    """
+    with reading(settings.path()) as connection:
+        found = list_sessions(connection, limit, tag, state.lower() if state else None)
+        length = shown_length(connection, [one.id for one in found])
+    if as_json:
+        print_json([one.to_json() for one in found])
+    elif not found:
+        click.echo("no such sessions" if tag or state else "no sessions yet", err=True)
+    else:
+        now = now_us()
+        rows = [row for one in found for row in _rows(one, length, settings.utc, now)]
+        click.echo("\n".join(table(_COLUMNS, rows, screen_width())))
+
+
+def state_cell(summary: Summary) -> Cell:
+    """The state in its colour."""
+    return Cell(summary.state, COLOURS.get(summary.state))
+
+
+def how_it_ended(summary: Summary, utc: bool) -> str:
+    """The truth about a session that nobody ended, in a sentence; "" for any other."""
+    seen = moment(summary.last_seen_us, utc)
+    last = summary.last_event
+    event = f", last event {last.kind} {last.name or ''}".rstrip() if last else ", no event"
+    if summary.status is Status.DIED:
+        return f"Indeterminate: its process died at about {seen}{event}"
+    if summary.status is Status.UNKNOWN:
+        return f"Indeterminate: no end recorded; last seen {seen}{event}"
+    return ""
+
+
+def token_pair(prompt: int | None, completion: int | None) -> str:
+    """Tokens in and out."""
+    return f"{tokens(prompt or 0)}→{tokens(completion or 0)}" if prompt or completion else ""
+
+
+def _rows(one: Summary, length: int, utc: bool, now: int) -> list[Row]:
+    counts = one.counts
+    row: Row = (
+        one.id[:length], state_cell(one), short_moment(one.init_us, utc, now),
+        seconds((now - one.init_us) / 1e6 if one.status is Status.RUNNING else one.duration_s),
+        *(f"{counts.kinds[kind]:,}" for kind in ("llms", "tools", "actions")),
+        Cell(f"{counts.kinds['errors']:,}", "red" if counts.kinds["errors"] else None),
+        token_pair(counts.prompt_tokens, counts.completion_tokens),
+        money(counts.cost, counts.unpriced), ", ".join(one.tags),
+    )  # fmt: skip
+    sentence = how_it_ended(one, utc)
+    return [row, Note(sentence, COLOURS[one.state])] if sentence else [row]

@@ -1,0 +1,190 @@
+"""`agentops-local show`: one session, from its header to its last event."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import click
+
+from agentops_local.analytics import story
+from agentops_local.analytics.reading import reading
+from agentops_local.analytics.sessions import Summary, summary
+from agentops_local.analytics.timeline import Line, arranged, last_seqs, lines
+from agentops_local.analytics.whole import whole_events
+from agentops_local.cli import lines as event_lines
+from agentops_local.cli.common import (
+    SESSION,
+    Settings,
+    db_option,
+    examples,
+    json_option,
+    pick,
+    screen_width,
+    styled,
+    to_json,
+)  # fmt: skip
+from agentops_local.cli.sessions import COLOURS, how_it_ended, token_pair
+from agentops_local.cli.table import Cell, Column, Row, table
+from agentops_local.cli.text import many, moment, money, offset, one_line, seconds
+
+_EVENTS = (
+    Column("AFTER", right=True),
+    Column("EVENT", least=16),
+    Column("AGENT", least=8, spare=3),
+    Column("TIME", right=True, spare=1),
+    Column("TOKENS", right=True, spare=2),
+    Column("COST", right=True, spare=2),
+    Column("WHAT", least=12),
+)
+_OWNERS = (
+    Column("PID", right=True), Column("PROGRAM", least=8), Column("HOST", least=8, spare=1), Column("JOINED"),
+    Column("LEFT"), Column("NOW"),
+)  # fmt: skip
+_DEFAULT_AGENT = "Default Agent"
+
+
+@click.command(
+    epilog=examples(
+        "agentops-local show last",
+        "agentops-local show 0197a1b2 --events 0",
+        "agentops-local show last --full | less -R",
+        "agentops-local show last --json | jq '.events[] | select(.kind == \"errors\")'",
+    )
+)
+@click.argument("session", type=SESSION)
+@click.option(
+    "--events", "-n", type=click.IntRange(0), default=200, show_default=True, help="The last so many; 0 for all."
+)
+@click.option("--full", is_flag=True, help="Show what went in and came out of each event, whole.")
+@json_option
+@db_option
+@click.pass_obj
+def show(settings: Settings, session: str, events: int, full: bool, as_json: bool) -> None:
+    """Show a session: how it ended, where it ran, and its events.
+
+    SESSION is the beginning of its id, or `last` for the newest. If several begin so, they are listed and the exit code
+    is 2; if there is none, it is 1.
+
+    Events stand in the order in which they began, those that happened in the course of another under it, and errors
+    under the event that failed. AFTER is the time since the session began, in seconds. With --json all is printed
+    whole, in the order of commits.
+    """
+    with reading(settings.path()) as connection:
+        found = summary(connection, pick(connection, session))
+        if as_json:
+            _print_json(connection, found, events)
+            return
+        click.echo("\n".join(_header(connection, found, settings.utc)))
+        seqs = last_seqs(connection, found.seq, events)
+        told = arranged(lines(connection, seqs))
+        if not told:
+            return
+        click.echo()
+        if len(told) < found.counts.events:
+            click.echo(f"the last {len(told):,} of {found.counts.events:,} events; --events 0 shows them all\n")
+        if full:
+            _print_whole(connection, found, told)
+        else:
+            click.echo("\n".join(table(_EVENTS, [_row(line, found) for line in told], screen_width())))
+
+
+def _print_json(connection: sqlite3.Connection, found: Summary, events: int) -> None:
+    """One object; the events are printed as they are read, for prompts whole are long."""
+    head = {**found.to_json(), **story.background(connection, found.seq)}
+    click.echo(f'{{"session": {to_json(head)},\n"events": [', nl=False)
+    separator = "\n"
+    for event in whole_events(connection, last_seqs(connection, found.seq, events)):
+        click.echo(separator + to_json(event), nl=False)
+        separator = ",\n"
+    click.echo("\n]}")
+
+
+def _header(connection: sqlite3.Connection, found: Summary, utc: bool) -> Iterator[str]:
+    """The session, its host, processes and agents."""
+    counts = found.counts
+    yield styled(f"Session {found.id}", bold=True)
+    yield _field("state", styled(_state(found, utc), fg=COLOURS.get(found.state)))
+    ended = f" to {moment(found.end_us, utc)}" if found.end_us is not None else ""
+    yield _field("time", f"{moment(found.init_us, utc)}{ended} ({seconds(found.duration_s)})")
+    if found.tags:
+        yield _field("tags", ", ".join(map(one_line, found.tags)))
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.kinds.items() if count)
+    yield _field("events", f"{counts.events:,}" + (f" ({kinds})" if kinds else ""))
+    priced = f" ({many(counts.unpriced, 'call')} unpriced)" if counts.unpriced and counts.cost else ""
+    if counts.kinds["llms"]:
+        yield _field("tokens", f"{counts.prompt_tokens:,} in, {counts.completion_tokens:,} out")
+        yield _field("cost", money(counts.cost, counts.unpriced) + priced)
+    host = story.host(connection, found.seq)
+    if host:
+        yield _field("host", one_line(" · ".join(host)))
+    video = story.video(connection, found.seq)
+    if video:
+        yield _field("video", one_line(video))
+    yield from _processes(connection, found, utc)
+    yield from _agents(connection, found)
+
+
+def _state(found: Summary, utc: bool) -> str:
+    sentence = how_it_ended(found, utc)
+    if sentence:
+        return one_line(sentence)
+    reason = f": {one_line(found.end_state_reason)}" if found.end_state_reason else ""
+    return f"{found.state}{reason}"
+
+
+def _processes(connection: sqlite3.Connection, found: Summary, utc: bool) -> Iterator[str]:
+    rows: list[Row] = []
+    for owner in story.owners(connection, found.seq):
+        life = "left" if owner.end_us is not None else owner.life().value
+        colour = {"alive": "cyan", "unknown": "yellow", "dead": None if found.end_us else "red"}.get(life)
+        left = moment(owner.end_us, utc, "%H:%M:%S") + (f" ({owner.exit})" if owner.exit not in (None, "end") else "")
+        rows.append((
+            str(owner.identity.pid), owner.program or "", owner.host or "", moment(owner.start_us, utc, "%H:%M:%S"),
+            left, Cell(life, colour),
+        ))  # fmt: skip
+    if rows:
+        yield ""
+        yield from table(_OWNERS, rows, screen_width())
+
+
+def _agents(connection: sqlite3.Connection, found: Summary) -> Iterator[str]:
+    agents = story.agents(connection, found.seq)
+    if [agent["name"] for agent in agents] not in ([], [_DEFAULT_AGENT]):
+        yield ""
+        yield from table(
+            (Column("AGENT"), Column("ID")), [(agent["name"], agent["id"]) for agent in agents], screen_width()
+        )
+
+
+def _field(name: str, text: str) -> str:
+    return f"  {name:<8}{text}"
+
+
+def _row(line: Line, found: Summary) -> Row:
+    colour = "red" if line.kind == "errors" else None
+    agent = line.agent or ""
+    return (
+        offset(line.init_us - found.init_us),
+        Cell("  " * min(line.depth, 12) + event_lines.titled(line), colour),
+        "" if agent == _DEFAULT_AGENT else agent,
+        event_lines.took(line),
+        token_pair(line.prompt_tokens, line.completion_tokens),
+        event_lines.paid(line),
+        Cell(event_lines.said(line), colour),
+    )
+
+
+def _print_whole(connection: sqlite3.Connection, found: Summary, told: list[Line]) -> None:
+    for line in told:
+        indent = "  " * min(line.depth, 12)
+        facts = (
+            offset(line.init_us - found.init_us), event_lines.titled(line), line.agent and one_line(line.agent),
+            event_lines.took(line), token_pair(line.prompt_tokens, line.completion_tokens), event_lines.paid(line),
+        )  # fmt: skip
+        colour = "red" if line.kind == "errors" else None
+        click.echo(styled(indent + "  ".join(filter(None, facts)), bold=True, fg=colour))
+        for event in whole_events(connection, [line.seq]):
+            for text in event_lines.told_whole(event, f"{indent}  "):
+                click.echo(text)
+        click.echo()

@@ -1,0 +1,109 @@
+"""`agentops-local stats`: totals, latencies and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from agentops_local.analytics.reading import reading
+from agentops_local.analytics.sessions import summary
+from agentops_local.analytics.stats import Group, Stats, most, ranked
+from agentops_local.analytics.stats import stats as gather
+from agentops_local.cli.common import (
+    SESSION,
+    Settings,
+    db_option,
+    examples,
+    json_option,
+    pick,
+    print_json,
+    screen_width,
+    styled,
+)  # fmt: skip
+from agentops_local.cli.table import Cell, Column, Row, table
+from agentops_local.cli.text import many, money, seconds, tokens
+
+_EVENTS = Column("EVENTS", right=True)
+_P50, _P95 = Column("P50", right=True), Column("P95", right=True)
+_KINDS = (Column("KIND", least=8), _EVENTS, _P50, _P95)
+_MODELS = (
+    Column("MODEL", least=8), Column("CALLS", right=True), _P50, _P95, Column("IN", right=True),
+    Column("OUT", right=True), Column("CACHED", right=True, spare=2), Column("REASONING", right=True, spare=3),
+    Column("COST", right=True), Column("UNPRICED", right=True, spare=1),
+)  # fmt: skip
+_TOOLS = (Column("TOOL", least=8), Column("CALLS", right=True), Column("FAILED", right=True), _P50, _P95)
+_ERRORS = (Column("ERROR", least=8), _EVENTS)
+
+
+@click.command(
+    epilog=examples(
+        "agentops-local stats",
+        "agentops-local stats last",
+        "agentops-local stats --json | jq '.models[] | [.model, .cost]'",
+    )
+)
+@click.argument("session", type=SESSION, required=False)
+@json_option
+@db_option
+@click.pass_obj
+def stats(settings: Settings, session: str | None, as_json: bool) -> None:
+    """Count events, tokens and costs, and measure latencies, of one SESSION or of all.
+
+    SESSION is the beginning of an id, or `last`. P50 and P95: half, and 95 of 100, took no longer. Costs are summed
+    exactly; calls without a price are counted as unpriced.
+    """
+    with reading(settings.path()) as connection:
+        number = None if session is None else summary(connection, pick(connection, session)).seq
+        found = gather(connection, number)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        click.echo("\n".join(_report(found)))
+
+
+def _report(found: Stats) -> Iterator[str]:
+    total, counted = found.all, found.all.tokens
+    yield styled(f"{many(found.sessions, 'session')}, {many(total.events, 'event')}", bold=True)
+    if found.models:
+        yield f"  tokens  {counted['prompt_tokens']:,} in, {counted['completion_tokens']:,} out"
+        details = [
+            f"{counted[name]:,} {text}"
+            for name, text in (
+                ("cache_read_tokens", "read from the cache"), ("cache_write_tokens", "written to it"),
+                ("reasoning_tokens", "for reasoning"),
+            )
+            if counted[name]
+        ]  # fmt: skip
+        if details:
+            yield f"          of which {', '.join(details)}"
+        unpriced = f" ({many(total.unpriced, 'call')} unpriced)" if total.unpriced and total.cost else ""
+        yield f"  cost    {money(total.cost, total.unpriced)}{unpriced}"
+    for columns, rows in (
+        (_KINDS, [(name or "-", *_timing(group)) for name, group in ranked(found.kinds)]),
+        (_MODELS, [_model(name, group) for name, group in ranked(found.models)]),
+        (_TOOLS, [_tool(name, group) for name, group in ranked(found.tools)]),
+        (_ERRORS, [(Cell(name or "-", "red"), f"{times:,}") for name, times in most(found.errors)]),
+    ):
+        if rows:
+            yield ""
+            yield from table(columns, rows, screen_width())
+
+
+def _timing(group: Group) -> tuple[str, str, str]:
+    return f"{group.events:,}", seconds(group.percentile(50)), seconds(group.percentile(95))
+
+
+def _model(name: str, group: Group) -> Row:
+    counted = group.tokens
+    cached = counted["cache_read_tokens"]
+    return (
+        name or "-", *_timing(group), tokens(counted["prompt_tokens"]), tokens(counted["completion_tokens"]),
+        tokens(cached) if cached else "", tokens(counted["reasoning_tokens"]) if counted["reasoning_tokens"] else "",
+        money(group.cost, group.unpriced), f"{group.unpriced:,}" if group.unpriced else "",
+    )  # fmt: skip
+
+
+def _tool(name: str, group: Group) -> Row:
+    events, p50, p95 = _timing(group)
+    return name or "-", events, Cell(f"{group.failed:,}", "red" if group.failed else None), p50, p95

@@ -1,0 +1,185 @@
+"""What recording one event costs the program, beside a bare SQLite commit of the same bytes.
+
+Both sides store an event in a transaction of its own, with the same pragmas, into a file of their own on the same disk. The
+floor inserts one ready-made row: its JSON, its id and its times are made before the timer starts, and an LLM call holds its
+prompt whole. Ours is `agentops_local.record(event)`, the event object made before the timer starts; `record_tool` is timed
+whole, its function does nothing. Garbage collection is left on, and both WALs are emptied at the same moments outside the
+timers.
+
+    tool              a call of a tool, 1 kB of JSON
+    llm_conversation  every turn of conversations of 20 turns, messages of 500 to 1,000 bytes, one system prompt
+    llm_new           a prompt of 3 messages and a completion that were never seen before, about 2 kB in all
+    record_tool       @record_tool around an empty function
+
+Both sides take turns every 20 events. A ratio is taken within each round; the median over the rounds is reported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import agentops_local
+from agentops_local import LLMEvent, ToolEvent
+from benchmarks.common import (
+    LLM, MODES, TOOL, Floor, Message, Pair, Row, Texts, checkpoint, count, llm_row, options, session, show,
+    surroundings, timed, tool_row, workplace,
+)  # fmt: skip
+
+CHUNK = 20  # events of one side before the other has its turn
+CHECKPOINT = 10  # chunks; far below the size at which ours would empty its WAL by itself, inside a timer
+
+_SYSTEM = {"role": "system", "content": Texts().text(900)}
+
+
+class Chunk(NamedTuple):
+    """The same events for both sides."""
+
+    rows: list[Row]
+    ours: list[Row]
+
+
+class Case(NamedTuple):
+    """What is recorded, and how."""
+
+    columns: tuple[str, ...]
+    make: Callable[[Texts], Chunk]
+    call: Callable[..., object]
+
+
+def tool_event(texts: Texts) -> tuple[dict[str, object], dict[str, object]]:
+    """Arguments and result of a tool, 1 kB of JSON."""
+    params = {"origin": "BOS", "destination": "DEN", "date": "2024-05-16", "max_stops": 1, "query": texts.text(80)}
+    found = [{"flight": f"HAT{n:03d}", "price": 120.5 + n, "seats": 9 - n, "note": texts.text(180)} for n in range(3)]
+    return params, {"status": "available", "flights": found}
+
+
+def conversation(texts: Texts, turns: int = CHUNK) -> list[tuple[list[Message], str]]:
+    """Prompt and completion of each turn. The messages are the same objects in every prompt, as in a program that
+    appends to one list."""
+    messages = [_SYSTEM, texts.message("user", 500, 1000)]
+    calls = []
+    for _ in range(turns):
+        answer = texts.message("assistant", 500, 1000)
+        calls.append((list(messages), answer["content"]))
+        messages += [answer, texts.message("user", 500, 1000)]
+    return calls
+
+
+def _tool(texts: Texts) -> Chunk:
+    pairs = [tool_event(texts) for _ in range(CHUNK)]
+    return Chunk(
+        [(tool_row(params, returns),) for params, returns in pairs],
+        [(ToolEvent(name="search_flights", params=params, returns=returns),) for params, returns in pairs],
+    )
+
+
+def _llm(calls: list[tuple[list[Message], str]]) -> Chunk:
+    return Chunk([(llm_row(prompt, completion),) for prompt, completion in calls], [(llm(*call),) for call in calls])
+
+
+def llm(prompt: list[Message], completion: str) -> LLMEvent:
+    """The event of an LLM call."""
+    return LLMEvent(
+        model="gpt-4o", prompt=prompt, completion=completion, prompt_tokens=1200, completion_tokens=150
+    )  # type: ignore[call-arg, unused-ignore]
+
+
+def _llm_conversation(texts: Texts) -> Chunk:
+    return _llm(conversation(texts))
+
+
+def _llm_new(texts: Texts) -> Chunk:
+    roles = ("system", "user", "user")
+    return _llm([([texts.message(role, 400, 500) for role in roles], texts.text(450)) for _ in range(CHUNK)])
+
+
+@agentops_local.record_tool("search_flights")
+def _empty() -> None:
+    pass
+
+
+def _record_tool(texts: Texts) -> Chunk:  # noqa: ARG001 - as the others
+    return Chunk([(tool_row({}, None),) for _ in range(CHUNK)], [()] * CHUNK)
+
+
+CASES = {
+    "tool": Case(TOOL, _tool, agentops_local.record),
+    "llm_conversation": Case(LLM, _llm_conversation, agentops_local.record),
+    "llm_new": Case(LLM, _llm_new, agentops_local.record),
+    "record_tool": Case(TOOL, _record_tool, _empty),
+}
+
+
+def measure(folder: Path, power: bool, events: int, rounds: int) -> dict[str, dict[str, float]]:
+    """All cases in one mode: `rounds` rounds of about `events` events each."""
+    ours, bare = folder / f"{MODES[power]}.db", folder / f"{MODES[power]}-floor.db"
+    recorded = session(ours, power)
+    floor = Floor(bare, power)
+    texts = Texts()
+    pairs = {name: Pair() for name in CASES}
+    for case in CASES.values():
+        _round(case, floor, texts, CHUNK * 5)  # the first calls load and compile; nobody's program is these alone
+    for _ in range(rounds):
+        for name, case in CASES.items():
+            checkpoint(ours, bare)
+            pairs[name].add(*_round(case, floor, texts, events, ours, bare))
+    recorded.end_session("Success")
+    floor.close()
+    assert count(ours) == count(bare), "both sides have stored the same events"
+    return {name: _figures(pair) for name, pair in pairs.items()}
+
+
+def _round(case: Case, floor: Floor, texts: Texts, events: int, *files: Path) -> tuple[list[int], list[int]]:
+    ours: list[int] = []
+    bare: list[int] = []
+    insert = floor.insert(case.columns)
+    for number in range(max(1, events // CHUNK)):
+        chunk = case.make(texts)
+        if number % 2:
+            ours += timed(case.call, chunk.ours)
+            bare += timed(insert, chunk.rows)
+        else:
+            bare += timed(insert, chunk.rows)
+            ours += timed(case.call, chunk.ours)
+        if files and number % CHECKPOINT == CHECKPOINT - 1:
+            checkpoint(*files)
+    return ours, bare
+
+
+def _figures(pair: Pair) -> dict[str, float]:
+    figures: dict[str, float] = {
+        "ratio_p50": round(pair.ratio(0.5), 3),
+        "ratio_p99": round(pair.ratio(0.99), 3),
+        "p50_us": round(pair.ours(0.5), 1),
+        "p99_us": round(pair.ours(0.99), 1),
+        "floor_p50_us": round(pair.floor(0.5), 1),
+        "floor_p99_us": round(pair.floor(0.99), 1),
+    }
+    return {**figures, "events": pair.events}
+
+
+def main() -> None:
+    """Measures both modes and prints what was found."""
+    parser = options(__doc__)
+    parser.add_argument("--events", type=int, default=2000, help="of each case in a round")
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    with workplace(given.dir) as folder:
+        found = {mode: measure(folder, mode == "power", given.events, given.rounds) for mode in MODES}
+    if given.json:
+        print(json.dumps(found))
+        return
+    print(f"record() beside a bare SQLite commit of the same bytes, µs. {surroundings()}")
+    for mode, cases in found.items():
+        show(
+            f"durability={mode}",
+            ("", "ratio p50", "ratio p99", "p50", "p99", "floor p50", "floor p99", "events"),
+            [(name, *figures.values()) for name, figures in cases.items()],
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Many writers, and one that stops in the midst of a write."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from tests.faults.conftest import Spawn
+from tests.faults.harness import DB, SESSION, acks, check, listen, scaled
+
+
+def test_many_writers(project: Path, spawn: Spawn) -> None:
+    """However many processes write at once, none is refused: every event is stored when `record` returns."""
+    total = scaled(8000)
+    writers = [
+        spawn(
+            """
+import os, sys
+me = Actor(*sys.argv[1:3])
+say("ready")
+order()
+while not os.path.exists("stop"):
+    for _ in range(10):
+        me.tool()
+me.leave()
+""",
+            DB,
+            SESSION,
+        )
+        for _ in range(16)
+    ]
+    listen(writers, lambda: all(program.said("ready") for program in writers))
+    for program in writers:
+        program.tell()
+    listen(writers, lambda: sum(len(program.lines) for program in writers) > total)
+    Path("stop").touch()
+    assert [program.finish() for program in writers] == [""] * 16
+    counts = sorted(len(program.said("ack")) for program in writers)
+    print(f"{sum(counts)} events; shares from {counts[0]} to {counts[-1]}")
+    assert not acks(*writers, word="kept")
+    assert check(acks(*writers), DB).events.total() == sum(counts)
+
+
+def test_a_stopped_writer_stops_no_other(project: Path, spawn: Spawn) -> None:
+    """While a stopped process holds the writers' lock the others go on, their events in memory and counted; when it
+    goes on, all of them are stored, in order."""
+    stopped = spawn(
+        """
+import os, signal, sys
+from agentops_local.recorder.writes import SessionWrite
+me = Actor(*sys.argv[1:])
+me.many(3)
+say("stopping")
+me.recorder.change(SessionWrite(me.state, lambda connection, place: os.kill(os.getpid(), signal.SIGSTOP)))
+me.many(3)
+me.leave()
+""",
+        DB,
+        SESSION,
+    )
+    other = spawn(
+        """
+import sys
+hurry()
+me = Actor(*sys.argv[1:])
+order()
+me.many(20)
+say("unstored", me.database.unstored)
+order()
+me.many(20)
+me.leave()
+""",
+        DB,
+        SESSION,
+    )
+    stopped.expect("stopping")
+    _await_stop(stopped.pid)
+    other.tell()
+    assert other.expect("unstored")[1] == "20"
+    stopped.send(signal.SIGCONT)
+    assert stopped.finish() == ""
+    other.tell()
+    log = other.finish().splitlines()
+    assert len(log) == 2, log
+    assert "is a writer stopped or hung?" in log[0]
+    assert "20 waiting writes are stored, 0 events were lost" in log[1]
+    kept = acks(other, word="kept")
+    assert len(kept) == 20
+    truth = check(acks(stopped, other) + kept, DB)
+    order = [event for event in truth.events if event in {*kept, *acks(other)}]
+    assert order == kept + acks(other)
+
+
+def test_a_stopped_writer_keeps_a_fork_waiting_no_longer_than_a_write(project: Path, spawn: Spawn) -> None:
+    """A fork beside a stopped writer goes through, and neither side loses what it recorded before."""
+    stopped = spawn(
+        """
+import os, signal, sys
+from agentops_local.recorder.writes import SessionWrite
+me = Actor(*sys.argv[1:])
+say("stopping")
+me.recorder.change(SessionWrite(me.state, lambda connection, place: os.kill(os.getpid(), signal.SIGSTOP)))
+me.leave()
+""",
+        DB,
+        SESSION,
+    )
+    forker = spawn(
+        """
+import os, sys
+hurry()
+me = Actor(*sys.argv[1:])
+me.many(5)
+say("recorded")
+order()
+me.many(5)
+pid = os.fork()
+if pid == 0:
+    me.many(5)
+    say("child")
+    while me.database.unstored:
+        me.tool()
+    os._exit(0)
+me.many(5)
+say("parent")
+assert os.waitpid(pid, 0)[1] == 0
+me.leave()
+""",
+        DB,
+        SESSION,
+    )
+    forker.expect("recorded")
+    stopped.expect("stopping")
+    _await_stop(stopped.pid)
+    forker.tell()
+    forker.expect("child")
+    forker.expect("parent")
+    stopped.send(signal.SIGCONT)
+    stopped.finish()
+    forker.finish()
+    check(acks(forker) + acks(forker, word="kept"), DB)
+
+
+def _await_stop(pid: int) -> None:
+    """Until the kernel says T (stopped); it takes no longer than the process needs to begin its transaction."""
+    import time
+
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "T":
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
