@@ -31,7 +31,6 @@ def track_agent(name: str | None = None) -> Callable[[T], T]:
     Args:
         name: the agent's name.
     """
-
     if callable(name):  # used without parentheses
         return track_agent()(name)
 
@@ -48,7 +47,7 @@ def track_agent(name: str | None = None) -> Callable[[T], T]:
 
 def _track_function(func: Callable[..., Any], name: str | None) -> Callable[..., Any]:
     agent_id = new_id()
-    called = name or getattr(func, "__name__", type(func).__name__)
+    called = str(name or getattr(func, "__name__", type(func).__name__))
     wrapper = wrap(func, lambda _args, _kwargs: Bound(context.agent_id, agent_id))
     wrapper.agentops_agent_id = agent_id  # type: ignore[attr-defined]
     wrapper.agentops_agent_name = called  # type: ignore[attr-defined]

@@ -42,28 +42,31 @@ Begin = Callable[[tuple[Any, ...], dict[str, Any]], Inside | None]
 class Bound(Generic[T]):
     """Inside it, a context variable has a value."""
 
-    __slots__ = ("_token", "_value", "_variable")
-
     def __init__(self, variable: ContextVar[T], value: T) -> None:
         self._variable = variable
         self._value = value
         self._token: Token[T] | None = None
 
     def enter(self) -> None:
+        """Gives it the value."""
         self._token = self._variable.set(self._value)
 
     def leave(self) -> None:
+        """Gives it back the value it had."""
         if self._token is not None:
             try:
                 self._variable.reset(self._token)
             except ValueError:  # a generator finished by the garbage collector, in another context
                 pass
 
-    def item(self, value: object) -> None: ...
+    def item(self, value: object) -> None:
+        """Nothing."""
 
-    def done(self, result: object) -> None: ...
+    def done(self, result: object) -> None:
+        """Nothing."""
 
-    def failed(self, error: BaseException) -> None: ...
+    def failed(self, error: BaseException) -> None:
+        """Nothing."""
 
 
 def wrap(func: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
@@ -195,13 +198,13 @@ def _closed_or_failed(inside: Inside, error: BaseException) -> None:
 
 
 def initializer(cls: type) -> Callable[..., None]:
-    """The `__init__` of a class, fit to be wrapped: `object.__init__` forgives the arguments of a class's `__new__` only
-    as long as nobody sets another `__init__`."""
+    """The `__init__` of a class, fit to be wrapped: `object.__init__` forgives the arguments of the class's `__new__`
+    only as long as nobody sets another `__init__`."""
     if cls.__init__ is not object.__init__:  # type: ignore[misc]
         return cls.__init__  # type: ignore[misc, no-any-return]
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        if type(self).__new__ is object.__new__:
+        if type(self).__new__ is object.__new__:  # type: ignore[comparison-overlap]  # a class may have none
             object.__init__(self, *args, **kwargs)
 
     return __init__

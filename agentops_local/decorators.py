@@ -72,9 +72,9 @@ def _decorator(name: str | None, make: Callable[[str], Event]) -> Callable[[F], 
 
 def _decorate_class(cls: type, label: str, make: Callable[[str], Event]) -> type:
     if "__call__" in vars(cls):
-        cls.__call__ = _recorded(cls.__call__, label, make)  # type: ignore[operator, attr-defined]
+        cls.__call__ = _recorded(cls.__call__, label, make)  # type: ignore[method-assign]  # as below
     else:
-        cls.__init__ = _recorded(initializer(cls), label, make)  # type: ignore[misc]
+        cls.__init__ = _recorded(initializer(cls), label, make)  # type: ignore[misc]  # that is what it is for
     return cls
 
 

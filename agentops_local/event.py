@@ -104,11 +104,6 @@ class ToolEvent(Event):
     logs: str | dict[str, Any] | None = None
 
 
-def _live_traceback() -> str | None:
-    """The traceback of the exception that is being handled, if one is."""
-    return traceback.format_exc() if sys.exc_info()[0] is not None else None
-
-
 @dataclass
 class ErrorEvent(Event):
     """Something that failed.
@@ -117,7 +112,7 @@ class ErrorEvent(Event):
         trigger_event: the event that failed; it is recorded as well, if it has not been.
         exception: fills error_type and details where they are not given.
         error_type, code, details: what failed, in the program's words.
-        logs: the traceback of the exception being handled, if there is one and nothing else is given.
+        logs: the traceback of the exception, or of the one being handled, if nothing else is given.
         timestamp: when; the same as init_timestamp.
     """
 
@@ -127,7 +122,7 @@ class ErrorEvent(Event):
     error_type: str | None = None
     code: str | None = None
     details: str | dict[str, str] | None = None
-    logs: str | None = field(default_factory=_live_traceback)
+    logs: str | None = None
 
     def __post_init__(self) -> None:
         if self.exception is not None:
@@ -137,10 +132,20 @@ class ErrorEvent(Event):
                     self.details = str(self.exception)
                 except Exception:  # noqa: BLE001 - a __str__ that fails must not hide the exception
                     self.details = object.__repr__(self.exception)
-            if self.logs is None and self.exception.__traceback__ is not None:
-                self.logs = "".join(traceback.format_exception(self.exception))
+        if self.logs is None:
+            self.logs = _traceback_of(self.exception)
 
     @property
     def timestamp(self) -> str:
         """When it happened."""
         return self.init_timestamp
+
+
+def _traceback_of(exception: BaseException | None) -> str | None:
+    """The traceback of an exception, or of the one that is being handled if none is named. An exception that was never
+    raised has none, and that of another one would mislead."""
+    if exception is None:
+        exception = sys.exc_info()[1]
+    if exception is None or exception.__traceback__ is None:
+        return None
+    return "".join(traceback.format_exception(exception))

@@ -34,7 +34,7 @@ MEDIA_LIMIT = 16 << 20  # bytes of JSON: chat messages and screenshots, which ho
 MAX_DEPTH = 100  # levels in the walk; plain data may have the 254 that orjson takes
 MAX_NODES = 50_000  # values in the walk
 CPU_SECONDS = 0.03  # for one of its two passes, of processor time: a busy machine must not cut what is small
-WALL_SECONDS = 0.12  # the same by the clock, for the __repr__ that sleeps
+WALL_SECONDS = 0.5  # after which no code of the user's is called any more: a __repr__ may sleep
 REPR_LIMIT = 2_000  # characters of a repr
 SMALL_ARRAY = 1_000  # elements of an array that is kept whole; a larger one is told by its shape
 _MARK = 96  # bytes an open container keeps back for the mark of its cut
@@ -186,12 +186,13 @@ class _Walk:
         if self.room < 0 and not self.sparing:
             raise _Full
 
-    def affords(self, look: bool = False) -> bool:
-        """Whether another item may be begun; looks at the clocks for every 64th, or if told to."""
-        if look or self.nodes <= self.next_look:
+    def affords(self, foreign: bool = False) -> bool:
+        """Whether another item may be begun; `foreign`: it runs code of the user's."""
+        if self.nodes <= self.next_look:  # every 64th: what is small is never cut because a collection of garbage ran
             self.next_look = self.nodes - 64
-            if thread_time() > self.cpu_end or monotonic() > self.wall_end:
-                self.nodes = 0
+            self.nodes = self.nodes if thread_time() < self.cpu_end else 0
+        if foreign and monotonic() > self.wall_end:
+            self.nodes = 0
         return self.nodes > 0 and (self.room >= _FLOOR or not self.sparing)
 
     def leaf(self, value: object, _depth: int = 0) -> object:
@@ -254,7 +255,7 @@ class _Walk:
         return self.fit("base64:" + text, (total + 2) // 3 * 4, "base64 characters", is_cut)
 
     def repr(self, value: object, _depth: int) -> str:
-        text = repr(value) if self.affords(look=True) else "[cut]"
+        text = repr(value) if self.affords(foreign=True) else "[cut]"
         return self.text(_ADDRESS.sub("", text) if str.__len__(text) < _SPARE else text, cap=REPR_LIMIT)
 
     def builtin(self, value: Any, depth: int) -> object:
@@ -352,7 +353,7 @@ def _array(array: Any) -> object:
 
 
 def _as(convert: Callable[[Any], object]) -> Callable[[_Walk, Any, int], object]:
-    return lambda walk, value, depth: walk.plain(convert(value) if walk.affords(look=True) else "[cut]", depth + 1)
+    return lambda walk, value, depth: walk.plain(convert(value) if walk.affords(foreign=True) else "[cut]", depth + 1)
 
 
 def _with(names: Callable[[Any], Iterable[str]]) -> Callable[[_Walk, Any, int], object]:

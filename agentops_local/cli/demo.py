@@ -27,9 +27,9 @@ from agentops_local.demo.tour import Failed, Tour
 def demo(ctx: click.Context, chosen: Path | None, keep: bool, no_color: bool) -> None:
     """Record a small agent at work, kill a part of it, and count what was kept.
 
-    A planner and three workers, each a process of its own, read a folder of logs in one session; one worker is killed in the midst
-    of it and replaced. Then the commands of agentops-local show what happened. The last line compares the events that
-    the processes were acknowledged with those in the database. All of it is offline and takes a few seconds.
+    A planner and three workers, each a process of its own, read a folder of logs in one session; one worker is killed
+    while it reads, and replaced. Then the commands of agentops-local show what happened. The last line compares the
+    events that the processes were acknowledged with those in the database. All of it is offline and takes seconds.
 
     The exit code is 1 if an event was lost or doubled, or the demo failed.
     """

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import click
 
 from agentops_local.analytics.checkup import Checkup, Finding, Level
 from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json, screen_width, styled
-from agentops_local.cli.text import one_line
+from agentops_local.cli.text import wrap
 
 _MARKS = {Level.FINE: ("ok", "green"), Level.NOTE: ("note", "yellow"), Level.PROBLEM: ("WRONG", "red")}
 
@@ -40,8 +38,5 @@ def doctor(ctx: click.Context, full: bool, as_json: bool) -> None:
 def _told(finding: Finding) -> str:
     mark, colour = _MARKS[finding.level]
     head = f"{mark:<6}{finding.about:<14} "
-    text = textwrap.fill(
-        one_line(finding.text), max(screen_width(), 60), initial_indent=head, subsequent_indent=" " * len(head),
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
-    return styled(mark, fg=colour) + text[len(mark) :]
+    first, *others = wrap(finding.text, screen_width(), " " * len(head), head)
+    return "\n".join([styled(mark, fg=colour) + first[len(mark) :], *others])

@@ -14,19 +14,14 @@ from agentops_local.clock import now_us
 
 COLOURS = {"Success": "green", "Fail": "red", "running": "cyan", "died": "red", "unknown": "yellow"}
 
-_COLUMNS = (
-    Column("SESSION"),
-    Column("STATE"),
-    Column("STARTED", spare=3),
-    Column("TIME", right=True, spare=2),
-    Column("LLMS", right=True),
-    Column("TOOLS", right=True),
-    Column("ACTIONS", right=True, spare=5),
-    Column("ERRORS", right=True),
-    Column("TOKENS", right=True, spare=4),
-    Column("COST", right=True),
-    Column("TAGS", least=8, spare=6),
-)
+COUNTED = ("llms", "tools", "actions", "errors")
+
+_TAIL = (Column("TOKENS", right=True, spare=4), Column("COST", right=True), Column("TAGS", least=6, spare=5))
+_HEAD = (Column("SESSION"), Column("STATE", least=7), Column("STARTED"), Column("TIME", right=True, spare=3))
+_KINDS = tuple(Column(kind.upper(), right=True) for kind in COUNTED)
+_WIDE = (*_HEAD, *_KINDS, *_TAIL)
+_NARROW = (*_HEAD, Column("L/T/A/E", right=True), *_TAIL)
+_WIDE_FROM = 100  # columns of the terminal; below, the kinds of events share a column
 
 
 @click.command(
@@ -52,7 +47,8 @@ def sessions(settings: Settings, limit: int, tag: tuple[str, ...], state: str | 
     The state is how the session ended or, where nobody ended it: running, died (none of its processes lives) or unknown
     (its processes cannot be seen from here).
 
-    TOKENS are those in and out. A COST with ≥ is that of the calls whose price is known.
+    L/T/A/E counts LLM calls, tools, actions and errors. TOKENS are those in and out. A COST with ≥ is that of the calls
+    whose price is known.
     """
     with reading(settings.path()) as connection:
         found = list_sessions(connection, limit, tag, state.lower() if state else None)
@@ -64,7 +60,7 @@ def sessions(settings: Settings, limit: int, tag: tuple[str, ...], state: str | 
     else:
         now = now_us()
         rows = [row for one in found for row in _rows(one, length, settings.utc, now)]
-        click.echo("\n".join(table(_COLUMNS, rows, screen_width())))
+        click.echo("\n".join(table(_WIDE if screen_width() >= _WIDE_FROM else _NARROW, rows, screen_width())))
 
 
 def state_cell(summary: Summary) -> Cell:
@@ -91,13 +87,19 @@ def token_pair(prompt: int | None, completion: int | None) -> str:
 
 def _rows(one: Summary, length: int, utc: bool, now: int) -> list[Row]:
     counts = one.counts
+    wide = screen_width() >= _WIDE_FROM
+    kinds = [f"{counts.kinds[kind]:,}" for kind in COUNTED]
+    failed = "red" if counts.kinds["errors"] else None
+    events = [*kinds[:-1], Cell(kinds[-1], failed)] if wide else [Cell("/".join(kinds), failed)]
     row: Row = (
-        one.id[:length], state_cell(one), short_moment(one.init_us, utc, now),
+        one.id[:length],
+        state_cell(one),
+        short_moment(one.init_us, utc, now),
         seconds((now - one.init_us) / 1e6 if one.status is Status.RUNNING else one.duration_s),
-        *(f"{counts.kinds[kind]:,}" for kind in ("llms", "tools", "actions")),
-        Cell(f"{counts.kinds['errors']:,}", "red" if counts.kinds["errors"] else None),
+        *events,
         token_pair(counts.prompt_tokens, counts.completion_tokens),
-        money(counts.cost, counts.unpriced), ", ".join(one.tags),
-    )  # fmt: skip
+        money(counts.cost, counts.unpriced) if counts.kinds["llms"] else "",
+        ", ".join(one.tags),
+    )
     sentence = how_it_ended(one, utc)
     return [row, Note(sentence, COLOURS[one.state])] if sentence else [row]

@@ -26,7 +26,7 @@ from agentops_local.cli.common import (
 )  # fmt: skip
 from agentops_local.cli.sessions import COLOURS, how_it_ended, token_pair
 from agentops_local.cli.table import Cell, Column, Row, table
-from agentops_local.cli.text import many, moment, money, offset, one_line, seconds
+from agentops_local.cli.text import counted, many, moment, money, offset, one_line, seconds
 
 _EVENTS = (
     Column("AFTER", right=True),
@@ -35,7 +35,7 @@ _EVENTS = (
     Column("TIME", right=True, spare=1),
     Column("TOKENS", right=True, spare=2),
     Column("COST", right=True, spare=2),
-    Column("WHAT", least=12),
+    Column("WHAT", least=24),
 )
 _OWNERS = (
     Column("PID", right=True), Column("PROGRAM", least=8), Column("HOST", least=8, spare=1), Column("JOINED"),
@@ -109,7 +109,7 @@ def _header(connection: sqlite3.Connection, found: Summary, utc: bool) -> Iterat
     yield _field("time", f"{moment(found.init_us, utc)}{ended} ({seconds(found.duration_s)})")
     if found.tags:
         yield _field("tags", ", ".join(map(one_line, found.tags)))
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.kinds.items() if count)
+    kinds = ", ".join(counted(kind, count) for kind, count in counts.kinds.items() if count)
     yield _field("events", f"{counts.events:,}" + (f" ({kinds})" if kinds else ""))
     priced = f" ({many(counts.unpriced, 'call')} unpriced)" if counts.unpriced and counts.cost else ""
     if counts.kinds["llms"]:
@@ -163,11 +163,10 @@ def _field(name: str, text: str) -> str:
 
 def _row(line: Line, found: Summary) -> Row:
     colour = "red" if line.kind == "errors" else None
-    agent = line.agent or ""
     return (
         offset(line.init_us - found.init_us),
         Cell("  " * min(line.depth, 12) + event_lines.titled(line), colour),
-        "" if agent == _DEFAULT_AGENT else agent,
+        _agent(line),
         event_lines.took(line),
         token_pair(line.prompt_tokens, line.completion_tokens),
         event_lines.paid(line),
@@ -175,11 +174,15 @@ def _row(line: Line, found: Summary) -> Row:
     )
 
 
+def _agent(line: Line) -> str:
+    return "" if line.agent is None or line.agent == _DEFAULT_AGENT else one_line(line.agent)
+
+
 def _print_whole(connection: sqlite3.Connection, found: Summary, told: list[Line]) -> None:
     for line in told:
         indent = "  " * min(line.depth, 12)
         facts = (
-            offset(line.init_us - found.init_us), event_lines.titled(line), line.agent and one_line(line.agent),
+            offset(line.init_us - found.init_us), event_lines.titled(line), _agent(line),
             event_lines.took(line), token_pair(line.prompt_tokens, line.completion_tokens), event_lines.paid(line),
         )  # fmt: skip
         colour = "red" if line.kind == "errors" else None

@@ -80,7 +80,7 @@ def _report(found: Stats) -> Iterator[str]:
         unpriced = f" ({many(total.unpriced, 'call')} unpriced)" if total.unpriced and total.cost else ""
         yield f"  cost    {money(total.cost, total.unpriced)}{unpriced}"
     for columns, rows in (
-        (_KINDS, [(name or "-", *_timing(group)) for name, group in ranked(found.kinds)]),
+        (_KINDS, [_kind(name, group) for name, group in ranked(found.kinds)]),
         (_MODELS, [_model(name, group) for name, group in ranked(found.models)]),
         (_TOOLS, [_tool(name, group) for name, group in ranked(found.tools)]),
         (_ERRORS, [(Cell(name or "-", "red"), f"{times:,}") for name, times in most(found.errors)]),
@@ -92,6 +92,11 @@ def _report(found: Stats) -> Iterator[str]:
 
 def _timing(group: Group) -> tuple[str, str, str]:
     return f"{group.events:,}", seconds(group.percentile(50)), seconds(group.percentile(95))
+
+
+def _kind(name: str, group: Group) -> Row:
+    timing = _timing(group)
+    return (name, timing[0], "", "") if name == "errors" else (name or "-", *timing)  # an error takes no time
 
 
 def _model(name: str, group: Group) -> Row:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agentops_local.cli.common import styled
-from agentops_local.cli.text import cut, one_line, width
+from agentops_local.cli.text import cut, one_line, width, wrap
 
-_GAP = 2
+_GAP = 2  # columns; 1 where there is no room
 
 
 @dataclass(frozen=True)
@@ -53,46 +53,46 @@ Row = Sequence[str | Cell] | Note
 def table(columns: Sequence[Column], rows: Sequence[Row], room: int) -> list[str]:
     """The lines of a table."""
     cells = [row if isinstance(row, Note) else [_cell(cell) for cell in row] for row in rows]
+    filled = [row for row in cells if not isinstance(row, Note)]
     widths = [
-        max([width(column.title), *(width(row[index].text) for row in cells if not isinstance(row, Note))])
-        for index, column in enumerate(columns)
+        max([width(column.title), *(width(row[index].text) for row in filled)]) for index, column in enumerate(columns)
     ]
     # A column without anything in it is not shown.
     shown = [
-        index
-        for index, column in enumerate(columns)
-        if not column.spare or any(row[index].text for row in cells if not isinstance(row, Note))
+        index for index, column in enumerate(columns) if not column.spare or any(row[index].text for row in filled)
     ]
-    shown = _fit(columns, widths, shown, room)
-    titles = [Cell(column.title, bold=True) for column in columns]
-    lines = [_line(columns, widths, shown, titles)]
+    gap = _fit(columns, widths, shown, room)
+    lines = [_line(columns, widths, shown, gap, [Cell(column.title, bold=True) for column in columns])]
     for row in cells:
         if isinstance(row, Note):
-            lines.append(styled(cut(f"  {one_line(row.text)}", room), fg=row.colour))
+            lines += [styled(line, fg=row.colour) for line in wrap(row.text, room, "  ")]
         else:
-            lines.append(_line(columns, widths, shown, row))
+            lines.append(_line(columns, widths, shown, gap, row))
     return lines
 
 
-def _fit(columns: Sequence[Column], widths: list[int], shown: list[int], room: int) -> list[int]:
-    """The columns for which there is room; narrows their widths."""
+def _fit(columns: Sequence[Column], widths: list[int], shown: list[int], room: int) -> int:
+    """Makes columns fit: leaves out of `shown`, and narrows `widths`, as little as it must. The gap between two."""
+    for gap in (_GAP, 1):
+        if sum(widths[index] for index in shown) + gap * (len(shown) - 1) <= room:
+            return gap
     while True:
-        excess = sum(widths[index] for index in shown) + _GAP * (len(shown) - 1) - room
-        spare = sum(max(0, widths[index] - columns[index].least) for index in shown if columns[index].least)
-        if excess <= spare or not any(columns[index].spare for index in shown):
+        excess = sum(widths[index] for index in shown) + len(shown) - 1 - room
+        to_cut = sum(max(0, widths[index] - columns[index].least) for index in shown if columns[index].least)
+        spare = [index for index in shown if columns[index].spare]
+        if excess <= to_cut or not spare:
             break
-        shown.remove(max((index for index in shown if columns[index].spare), key=lambda index: columns[index].spare))
+        shown.remove(max(spare, key=lambda index: columns[index].spare))
     while excess > 0:
-        cuttable = [index for index in shown if columns[index].least and widths[index] > columns[index].least]
-        if not cuttable:
+        to_narrow = [index for index in shown if columns[index].least and widths[index] > columns[index].least]
+        if not to_narrow:
             break
-        widest = max(cuttable, key=lambda index: widths[index])
-        widths[widest] -= 1
+        widths[max(to_narrow, key=lambda index: widths[index])] -= 1
         excess -= 1
-    return shown
+    return 1
 
 
-def _line(columns: Sequence[Column], widths: Sequence[int], shown: Sequence[int], row: Sequence[Cell]) -> str:
+def _line(columns: Sequence[Column], widths: Sequence[int], shown: Sequence[int], gap: int, row: Sequence[Cell]) -> str:
     parts = []
     for index in shown:
         cell = row[index]
@@ -102,7 +102,7 @@ def _line(columns: Sequence[Column], widths: Sequence[int], shown: Sequence[int]
         coloured = styled(text, **style) if any(style.values()) and text else text
         last = index == shown[-1]
         parts.append(blank + coloured if columns[index].right else coloured + ("" if last else blank))
-    return (" " * _GAP).join(parts).rstrip()
+    return (" " * gap).join(parts).rstrip()
 
 
 def _cell(cell: str | Cell) -> Cell:

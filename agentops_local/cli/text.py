@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -42,6 +43,18 @@ def cut(text: str, columns: int) -> str:
     return "".join(taken).rstrip() + "…" if columns > 0 else ""
 
 
+def wrap(text: str, columns: int, indent: str = "", first: str | None = None) -> list[str]:
+    """A text on lines of at most so many columns, broken between words."""
+    return textwrap.wrap(
+        one_line(text),
+        max(columns, 40),
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def _columns(character: str) -> int:
     if unicodedata.combining(character) or character in "\u200b\u200c\u200d\ufe0f":
         return 0
@@ -72,6 +85,8 @@ def seconds(value: float | None) -> str:
         return ""
     if value < 0:
         return f"-{seconds(-value)}"
+    if value < 0.0005:
+        return "<1ms" if value else "0"
     if value < 0.9995:
         return f"{value * 1000:.0f}ms"
     if value < 59.95:
@@ -101,6 +116,11 @@ def size(count: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def counted(plural: str, count: int) -> str:
+    """A number of things whose plural is known: the kinds are called as the tables are."""
+    return f"{count:,} {plural.removesuffix('s') if count == 1 else plural}"
 
 
 def many(count: int, noun: str) -> str:

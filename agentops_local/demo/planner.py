@@ -81,7 +81,7 @@ class Planner:
         if not worker.to_do and code == 0:
             _say(worker.name, worker.pid, f"is done; faults found: {len(worker.findings)}")
             return
-        fate = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        fate = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
         left = len(worker.to_do)
         _say(worker.name, worker.pid, f"{fate}: {worker.acknowledged} events acknowledged, {left} files left")
         agentops.record(agentops.ErrorEvent(error_type="WorkerDied", code=str(code), details=f"{worker.name} {fate}"))
@@ -102,7 +102,7 @@ def main(folder: Path) -> None:
     Ledger(folder / "acknowledged").watch(session)
     Planner(folder, str(session.session_id)).work()
     cost = agentops.end_session("Success", "every file was read")
-    _say("planner", os.getpid(), f"every file is read: the session ends, Success, ${cost}")
+    _say("planner", os.getpid(), f"all read; the session ends: Success, ${cost}")
 
 
 if __name__ == "__main__":

@@ -29,11 +29,11 @@ starts: 0
 undecodable_lines: 0"""
 
 _SENTENCES = {
-    "errors_per_1000": "{count} requests failed between {first} and {last}",
-    "longest_silence_s": "not a line was written between {first} and {last}",
-    "p95_ms": "{count} requests took more than a second, between {first} and {last}",
-    "starts": "the process was started {count} times, between {first} and {last}",
-    "undecodable_lines": "{count} line is no UTF-8, at {first}",
+    "errors_per_1000": "{count} requests failed, {first} to {last}",
+    "longest_silence_s": "not a line was written, {first} to {last}",
+    "p95_ms": "{count} requests took over a second, {first} to {last}",
+    "starts": "{count} restarts, {first} to {last}",
+    "undecodable_lines": "{count} line is no UTF-8, {first}",
 }
 
 Message = dict[str, str]

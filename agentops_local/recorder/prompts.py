@@ -19,8 +19,9 @@ from agentops_local.serialize import MEDIA_LIMIT, dump
 REMEMBERED = 32  # first messages, and conversations that begin with each
 REMEMBERED_BYTES = 64 << 20  # of their messages, so that images do not fill the memory of the program
 
+# Each question to the database costs 3 µs, so the highest number comes with the answer to another one.
 _TOP = "SELECT max(id) FROM messages"
-_ROOT = "SELECT id FROM messages WHERE parent IS NULL AND hash = ?"
+_ROOT = "SELECT (SELECT max(id) FROM messages), (SELECT id FROM messages WHERE parent IS NULL AND hash = ?)"
 _CHILD = (
     "SELECT id FROM messages WHERE id = ?1 + 1 AND parent = ?1 AND hash IS NULL AND content = ?2 "
     "UNION ALL SELECT id FROM messages WHERE parent = ?1 AND hash = ?3"
@@ -203,15 +204,20 @@ def grow(connection: sqlite3.Connection, parent: int | None, nodes: Sequence[Nod
     """
     execute = connection.execute
     numbers: list[int] = []
-    top = execute(_TOP).fetchone()[0] or 0
     contents = [place(connection, node.content) for node in nodes]
     index = 0
+    if parent is None and nodes:
+        top, found = execute(_ROOT, (nodes[0].hash(),)).fetchone()
+        if found is not None:
+            parent = found
+            numbers.append(found)
+            index = 1
+    else:
+        (top,) = execute(_TOP).fetchone()
+    top = top or 0
     # The newest row has no children yet: nothing to look for below it.
-    while index < len(nodes) and parent != top:
-        if parent is None:
-            found = execute(_ROOT, (nodes[index].hash(),)).fetchone()
-        else:
-            found = execute(_CHILD, (parent, contents[index], nodes[index].hash())).fetchone()
+    while parent is not None and parent != top and index < len(nodes):
+        found = execute(_CHILD, (parent, contents[index], nodes[index].hash())).fetchone()
         if found is None:
             break
         parent = found[0]
@@ -219,8 +225,7 @@ def grow(connection: sqlite3.Connection, parent: int | None, nodes: Sequence[Nod
         index += 1
     values: list[object] = []
     for node, content in zip(nodes[index:], contents[index:], strict=True):
-        # Zero is no row: a first message is a root and found by content, even in an empty table.
-        chained = parent is not None and parent == top
+        chained = parent == top  # a root has no parent, and no row has the number 0
         top += 1
         values += (top, parent, None if chained else node.hash(), content)
         numbers.append(top)

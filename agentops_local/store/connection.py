@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -58,13 +59,16 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_or_create(path: Path, wal: bool) -> sqlite3.Connection:
+def open_or_create(
+    path: Path, wal: bool, begun: Callable[[sqlite3.Connection], object] = lambda _: None
+) -> sqlite3.Connection:
     """Opens the database for writing and makes sure that it can be relied on: created if there is none, brought up to
     this version if it is older, looked through for damage.
 
     Args:
         path: the database file, symbolic links resolved.
         wal: False on a filesystem where WAL is unsafe; then a rollback journal is used.
+        begun: told the connection before it is used, so that a fork in a signal handler can close it.
 
     Raises:
         DatabaseTooNew, ForeignDatabase: the file is left untouched.
@@ -80,6 +84,7 @@ def open_or_create(path: Path, wal: bool) -> sqlite3.Connection:
         version = 0
         _warn_if_emptied(path)
     connection = connect(path, wal)
+    begun(connection)
     try:
         if version == 0:
             _create(connection, path, wal)
@@ -164,7 +169,10 @@ def _look_for_damage(connection: sqlite3.Connection) -> None:
     for table in ("sessions", "owners", "events", "messages", "blobs"):
         connection.execute(f"SELECT * FROM {table} ORDER BY 1 DESC LIMIT 1").fetchone()  # noqa: S608 - our own names
     deadline = time.monotonic() + _QUICK_CHECK
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, 2000)
+    # "Is it past the deadline?" without a line of Python: a signal handler that ran in a callback of SQLite's would
+    # have its exception swallowed there, and Ctrl-C with it.
+    late = map(deadline.__lt__, iter(time.monotonic, None))
+    connection.set_progress_handler(late.__next__, 2000)
     try:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.OperationalError as error:

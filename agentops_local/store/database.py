@@ -128,10 +128,19 @@ class Database:
                 raise
             finally:
                 try:
-                    while self._put_off:
-                        self._deliver(*self._put_off.popleft())
+                    self._catch_up()
                 finally:
                     self._busy = False
+
+    def _catch_up(self) -> None:
+        """Writes what was put off. Each is forgotten only when that is settled: Ctrl-C may come in between."""
+        while self._put_off:
+            try:
+                self._deliver(*self._put_off[0])
+            except Exception:
+                self._put_off.popleft()
+                raise
+            self._put_off.popleft()
 
     def _deliver(self, write: Write, power: bool) -> bool:
         try:
@@ -269,6 +278,7 @@ class Database:
                 if self._behind:
                     self._file.set_patience(True)  # the last chance
                     self._drain()
+                self._catch_up()  # a handler may have recorded in the meantime
             except _FAULTS as error:
                 logger.error("agentops_local: %d events could not be stored in %s: %s", self.unstored, self.path, error)
             finally:
@@ -301,6 +311,7 @@ class Database:
         """Makes the child a writer of its own: a new lock, and nothing of what the parent still has to write."""
         self._mutex = threading.RLock()
         self._pid = os.getpid()
+        self._busy = False  # a handler that forked in the midst of a write may write at once: that is undone here
         self._put_off.clear()
         self.waiting.clear()
         self._behind = False
@@ -313,7 +324,6 @@ class Database:
         writers' lock is closed, not released: it is shared with the parent, who may be holding it."""
         self._file.close()
         self._file.lock.close()
-        self._busy = False
         self.after_fork_in_child()
 
 

@@ -1,4 +1,4 @@
-"""The outer side of the SDK's tests: what was recorded, as any SQLite tool shows it, and programs of the users' kind."""
+"""The outer side of the SDK's tests: what was recorded, as any SQLite tool shows it, and programs as users run them."""
 
 from __future__ import annotations
 

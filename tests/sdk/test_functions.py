@@ -166,7 +166,7 @@ def test_get_session_finds_live_ones() -> None:
     session = begin()
     assert agentops.get_session(str(session.session_id)) is session
     assert agentops.get_session(str(session.session_id).upper()) is session
-    assert agentops.get_session(session.session_id) is session  # type: ignore[arg-type]
+    assert agentops.get_session(session.session_id) is session
     assert agentops.get_session(str(uuid4())) is None
     assert agentops.get_session("nonsense") is None
     session.end_session("Success")

@@ -163,7 +163,7 @@ def test_exported_names_are_pinned() -> None:
 def test_unknown_names_are_refused() -> None:
     """A name the package does not have is an AttributeError that says so, not a failed import."""
     with pytest.raises(AttributeError, match="no attribute 'recrod'"):
-        agentops_local.recrod  # type: ignore[attr-defined]  # noqa: B018
+        agentops_local.recrod  # noqa: B018
 
 
 def test_end_states_are_the_classic_ones() -> None:

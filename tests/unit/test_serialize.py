@@ -126,7 +126,7 @@ class Raising:
         raise KeyError(name)
 
     def __hash__(self) -> int:
-        return 1
+        return 123456789
 
     def __eq__(self, other: object) -> bool:
         raise OSError("not comparable")
@@ -170,7 +170,7 @@ class Endless(Mapping[int, int]):
 
 class EndlessSequence(Sequence[Any]):
     def __len__(self) -> int:
-        return -1
+        return -1  # noqa: PLE0303 - it lies
 
     def __getitem__(self, index: Any) -> Any:
         return self
@@ -196,15 +196,17 @@ class LyingDict(dict[Any, Any]):
         return itertools.count()
 
     def items(self) -> Any:
+        """Raises."""
         raise ValueError("no items")
 
     def values(self) -> Any:
+        """Raises."""
         return self.items()
 
 
 class LyingList(list[Any]):
     def __len__(self) -> int:
-        return -5
+        return -5  # noqa: PLE0303 - it lies
 
     def __iter__(self) -> Iterator[Any]:
         return itertools.repeat(self)
@@ -214,12 +216,13 @@ class LyingStr(str):
     __slots__ = ()
 
     def __len__(self) -> int:
-        return -1
+        return -1  # noqa: PLE0303 - it lies
 
     def __str__(self) -> str:
         raise ValueError("no str")
 
     def encode(self, *_: Any) -> bytes:
+        """Raises."""
         raise ValueError("no encode")
 
 
@@ -249,10 +252,15 @@ class BadError(Exception):
 
 class Unreadable(io.StringIO):
     def read(self, size: int | None = -1) -> str:
+        """Tells on whoever reads."""
         raise AssertionError("somebody reads me")
 
-    __next__ = read
-    readline = read  # type: ignore[assignment]
+    def readline(self, size: int = -1) -> str:  # type: ignore[override]
+        """Tells on whoever reads."""
+        raise AssertionError("somebody reads me")
+
+    def __next__(self) -> Any:
+        raise AssertionError("somebody reads me")
 
 
 class Itself:
@@ -267,6 +275,7 @@ class Growing:
 
     @property
     def name(self) -> Growing:
+        """Yet another."""
         return Growing()
 
 
@@ -279,11 +288,13 @@ class Struct:
 
 class OwnModel:
     def model_dump(self) -> object:
+        """As in pydantic, without its arguments."""
         return {"own": 1}
 
 
 class BrokenModel:
     def model_dump(self, **_: object) -> object:
+        """Raises."""
         raise ZeroDivisionError
 
 
@@ -296,24 +307,28 @@ class Tensor:
 
 
 def cyclic_list() -> list[Any]:
+    """A list in itself."""
     value: list[Any] = [1]
     value.append(value)
     return value
 
 
 def cyclic_dict() -> dict[str, Any]:
+    """A dict in itself."""
     value: dict[str, Any] = {"a": 1, "odd": object()}
     value["self"] = {"again": [value]}
     return value
 
 
 def cyclic_dataclass() -> Step:
+    """A dataclass in itself."""
     step = Step()
     step.name = [step]
     return step
 
 
 def nested(levels: int, wrap: Callable[[Any], Any]) -> Any:
+    """A value wrapped so many times."""
     value: Any = "bottom"
     for _ in range(levels):
         value = wrap(value)
@@ -321,25 +336,25 @@ def nested(levels: int, wrap: Callable[[Any], Any]) -> Any:
 
 
 def laughing(odd: object = None) -> list[Any]:
+    """Two references to two references to ... more items than there are atoms."""
     value: list[Any] = ["ha", odd]
     for _ in range(90):
         value = [value, value]
     return value
 
 
-def attribute_error() -> Any:
-    return object.__new__(Slotted)
-
-
 def generator() -> Iterator[int]:
+    """Three numbers."""
     yield from (1, 2, 3)
 
 
 async def asynchronous() -> AsyncIterator[int]:
+    """One number."""
     yield 1
 
 
 def released() -> memoryview:
+    """A view on nothing any more."""
     view = memoryview(b"abc")
     view.release()
     return view
@@ -368,7 +383,9 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     "chain map": lambda: collections.ChainMap({"a": 1}, {"b": 2}),
     "mapping proxy": lambda: types.MappingProxyType({"a": 1}),
     "dict views": lambda: [{"a": 1}.keys(), {"a": 1}.values(), {"a": 1}.items()],
-    "user dict, list and string": lambda: [collections.UserDict(a=1), collections.UserList([1]), collections.UserString("x")],
+    "user dict, list and string": lambda: [
+        collections.UserDict(a=1), collections.UserList([1]), collections.UserString("x"),
+    ],
     "array": lambda: array.array("d", [1.5, math.nan]),
     "range": lambda: range(10**18),
     "bytes of text": lambda: "é\n".encode(),
@@ -387,16 +404,16 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     "enums": lambda: [Color.RED, Color.NOT_A_NUMBER, Level.HIGH, Access.READ | Access.WRITE, Color],
     "named tuple": lambda: Point(1, object()),
     "dataclass": lambda: Step(kind=object()),
-    "dataclass without its field": attribute_error,
+    "dataclass without its field": lambda: object.__new__(Slotted),
     "dataclass, the class": lambda: Step,
     "struct": Struct,
     "model with a dump of its own": OwnModel,
     "model that cannot be dumped": BrokenModel,
     "tensor": Tensor,
     "exception": lambda: ValueError("a\0b", object()),
-    "exception without str": lambda: BadError(),
+    "exception without str": BadError,
     "stop iteration": lambda: StopIteration(3),
-    "keyboard interrupt as a value": lambda: KeyboardInterrupt(),
+    "keyboard interrupt as a value": KeyboardInterrupt,
     "classes and functions": lambda: [int, len, generator, lambda: 0, functools.partial(len, "x"), [].append, type],
     "module": lambda: json,
     "lock, event, thread": lambda: [threading.Lock(), threading.RLock(), threading.Event(), threading.current_thread()],
@@ -450,7 +467,7 @@ HOSTILE: dict[str, Callable[[], Any]] = {
 
 @both
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("limit", [FIELD_LIMIT, 5_000, 600, 64, 2])
+@pytest.mark.parametrize("limit", [FIELD_LIMIT, 700, 2])
 def test_any_value_becomes_strict_json_within_the_limit(dump: Callable[..., bytes], name: str, limit: int) -> None:
     """Whatever the value: no exception, strict JSON that SQLite reads, and not a byte over the limit."""
     value = HOSTILE[name]()
@@ -491,7 +508,7 @@ anything = st.recursive(
         | st.builds(Step, inner)
         | inner.map(lambda value: types.MappingProxyType({"proxy": value}))
         | inner.map(lambda value: collections.deque([value]))
-        | inner.map(lambda value: ValueError(value))
+        | inner.map(ValueError)
     ),
     max_leaves=15,
 )
@@ -637,7 +654,7 @@ def test_depth_is_bounded_and_marked() -> None:
 
 
 def test_importing_it_loads_nothing_of_a_third_party() -> None:
-    """orjson is loaded by the first dump, not by the import."""
+    """Orjson is loaded by the first dump, not by the import."""
     code = (
         "import sys, importlib.util as u; s = u.spec_from_file_location('s', sys.argv[1]); m = u.module_from_spec(s); "
         "s.loader.exec_module(m); assert 'orjson' not in sys.modules; m.dump(1); assert 'orjson' in sys.modules"
@@ -715,7 +732,7 @@ def test_a_request_to_stop_passes_through(signal: type[BaseException]) -> None:
     with pytest.raises(signal):
         dump({"a": [Stopping()]})
     with pytest.raises(signal):
-        dump(1, redact=lambda plain: repr(Stopping()))
+        dump(1, redact=lambda _: repr(Stopping()))
 
 
 def test_the_panic_of_a_rust_extension_is_swallowed() -> None:
@@ -760,7 +777,7 @@ def test_a_dict_that_other_threads_change_is_stored() -> None:
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        for _ in range(300):
+        for _ in range(60):
             stored = read(dump([shared, items, set(shared)]))
             assert stored[0]["odd"] == "<object object>"
     finally:
@@ -784,15 +801,19 @@ def test_a_dict_that_its_own_items_change_is_stored() -> None:
 def test_a_stack_that_is_nearly_full_is_enough() -> None:
     """Near the recursion limit something is stored still, and nothing is raised."""
 
-    def descend(levels: int) -> bytes:
-        return descend(levels - 1) if levels else dump({"a": [[[Step([object()])]]], "b": 1})
+    value = {"a": [[[Step([object()])]]], "b": 1}
+    entered = 0
 
-    used = 0
-    frame: types.FrameType | None = sys._getframe()
-    while frame:
-        used, frame = used + 1, frame.f_back
-    for spare in range(6, 60, 3):
-        read(descend(sys.getrecursionlimit() - used - spare))
+    def descend() -> bytes:
+        nonlocal entered
+        try:
+            return descend()
+        except RecursionError:
+            entered += 1
+            return dump(value)
+
+    read(descend())
+    assert entered < 5  # the first calls found no room for the frame of dump itself
 
 
 # ------------------------------------------------------------------------------------------------------------- the cuts
@@ -810,7 +831,7 @@ def test_long_bytes_are_cut_and_say_so() -> None:
     """So are bytes, as text or as base64, and what is kept of base64 can be decoded."""
     assert re.fullmatch(r"x+…\[cut: [\d,]+ of 5,000 bytes kept\]", read(dump(b"x" * 5_000, 1_000), 1_000))
     assert re.fullmatch(
-        r"(é)+…\[cut: [\d,]+ of 5,001 bytes kept\]", read(dump(b"." * 0 + "é".encode() * 2500 + b".", 1_001), 1_001)
+        r"(é)+…\[cut: [\d,]+ of 5,001 bytes kept\]", read(dump("é".encode() * 2500 + b".", 1_001), 1_001)
     )
     mark = r"base64:[\w/+=]+…\[cut: [\d,]+ of 6,668 base64 characters kept\]"
     assert re.fullmatch(mark, read(dump(b"\xff" * 5_000, 1_000), 1_000))
@@ -871,7 +892,7 @@ def test_nodes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("clock", ["monotonic", "thread_time"])
 def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch, clock: str) -> None:
-    """A __repr__ that takes long is not asked again: by the clock if it sleeps, by the processor's time if it works."""
+    """A slow __repr__ is not asked for ever: by the clock if it sleeps, by the processor's time if it works."""
     time = 0.0
     asked = 0
     monkeypatch.setattr(serialize, clock, lambda: time)
@@ -885,8 +906,8 @@ def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch, clock: str) -> None:
 
     stored = read(dump([Slow() for _ in range(1_000)]))
     assert stored[0] == "slow"
-    assert asked < 10
-    assert len(stored) < 200
+    assert asked < 70
+    assert len(stored) < 70
 
 
 def test_the_reprs_length_is_bounded() -> None:
@@ -915,8 +936,8 @@ def test_what_a_redactor_returns_is_made_json_too() -> None:
     ]
 
 
-@pytest.mark.parametrize("limit", [2_000, FIELD_LIMIT])
-def test_no_half_of_a_secret_is_stored_at_a_cut(limit: int) -> None:
+@pytest.mark.parametrize(("limit", "step"), [(2_000, 7), (FIELD_LIMIT, 60)])
+def test_no_half_of_a_secret_is_stored_at_a_cut(limit: int, step: int) -> None:
     """A secret that the cut would halve is still redacted: it is met before the cut."""
     secret = re.compile("CANARY[0-9]{50}")
 
@@ -925,15 +946,9 @@ def test_no_half_of_a_secret_is_stored_at_a_cut(limit: int) -> None:
             return secret.sub("[redacted]", data)
         return {key: redact(item) for key, item in data.items()} if isinstance(data, dict) else data
 
-    for place in [
-        limit - 200,
-        limit - 100,
-        limit - 30,
-        limit,
-        2 * limit,
-        *range(2 * limit + 4 * (1 << 16) - 300, 2 * limit + 6 * (1 << 16), 40),
-    ]:
-        text = "a" * place + "CANARY" + "0" * 50 + "b" * 3 * limit
+    seen = 2 * limit + 4 * (1 << 16)  # about as much as the redactor is shown
+    for place in [*range(limit - 140, limit, step), *range(seen - 140, seen, step), seen + (1 << 16) - 30]:
+        text = "a" * place + "CANARY" + "0" * 50 + "b" * 2 * limit
         assert b"CANARY" not in dump({"text": text, "n": 1}, limit, redact)
 
 
