@@ -20,7 +20,7 @@
 -- What this file is -------------------------------------------------------------------------------------------------
 
 -- Facts about the file itself: 'generation' (a random id made with the file), 'created_us', 'created_by'; 'erasing'
--- while rm or prune is at work, or was cut short.
+-- while rm or prune is at work, or was cut short; 'rewrite_due' while gaps in pages may hold traces of what was erased.
 CREATE TABLE about (
     key   TEXT PRIMARY KEY,
     value ANY

@@ -63,7 +63,8 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted(_HOME)  # noqa: PLE0605 - computed from the one list of names above
+# Without the LangChain handlers: `from agentops_local import *` must work where LangChain is not installed.
+__all__ = sorted(name for name in _HOME if "Langchain" not in name)  # noqa: PLE0605 - from the one list above
 
 
 def __getattr__(name: str) -> object:
@@ -79,4 +80,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*_HOME, "__version__"]

@@ -158,9 +158,10 @@ def _add_call(redactor: Redactor, call: object) -> None:
     redactor.calls.append(call)
 
 
-def _canonical(key: str) -> str:
-    """One spelling for api_key, API-KEY and apiKey."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower().replace("-", "_")
+def _spellings(key: str) -> set[str]:
+    """A key as it is compared: api_key for API-KEY and for apiKey; PassWord may be meant for one word or for two."""
+    key = key.replace("-", "_")
+    return {key.lower(), re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower()}
 
 
 class Redactor:
@@ -177,8 +178,9 @@ class Redactor:
     def prepare(self) -> None:
         """Compile the keys, when all are known."""
         if self.keys:
-            names = sorted({re.escape(_canonical(key)).replace(r"\*", ".*") for key in self.keys})
-            self._secret_key = re.compile("|".join(names), re.DOTALL).fullmatch
+            names = sorted({name for key in self.keys for name in _spellings(key)})
+            pattern = "|".join(re.escape(name).replace(r"\*", ".*") for name in names)
+            self._secret_key = re.compile(pattern, re.DOTALL).fullmatch
 
     def __call__(self, value: object) -> object:
         """A redacted copy of `value`; a text that says so if that failed."""
@@ -240,7 +242,8 @@ class Redactor:
         if named is None:
             if len(self._named) > 10_000:
                 self._named.clear()
-            named = self._secret_key is not None and self._secret_key(_canonical(key)) is not None
+            secret = self._secret_key
+            named = secret is not None and any(secret(name) for name in _spellings(key))
             self._named[key] = named
         return named
 

@@ -189,8 +189,7 @@ class _Walk:
     def affords(self, foreign: bool = False) -> bool:
         """Whether another item may be begun; `foreign`: it runs code of the user's."""
         if self.nodes <= self.next_look:  # every 64th: what is small is never cut because a collection of garbage ran
-            self.next_look = self.nodes - 64
-            self.nodes = self.nodes if thread_time() < self.cpu_end else 0
+            self.next_look, self.nodes = self.nodes - 64, self.nodes if thread_time() < self.cpu_end else 0
         if foreign and monotonic() > self.wall_end:
             self.nodes = 0
         return self.nodes > 0 and (self.room >= _FLOOR or not self.sparing)

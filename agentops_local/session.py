@@ -131,7 +131,9 @@ class Session(SessionFacts):
 
     def _record(self, event: Event) -> None:
         if not isinstance(event, Event):
-            raise WrongUse(f"{event!r} is no event: record an ActionEvent, LLMEvent, ToolEvent or ErrorEvent")
+            raise WrongUse(
+                f"{type(event).__name__} is no event: record an ActionEvent, LLMEvent, ToolEvent or ErrorEvent"
+            )
         state = self._state
         if event._recorded_in is not None:
             if event._recorded_in == state.id:
@@ -157,7 +159,7 @@ class Session(SessionFacts):
     def _record_trigger(self, error: ErrorEvent) -> None:
         trigger = error.trigger_event
         if not isinstance(trigger, Event):
-            logger.warning("agentops_local: trigger_event %r is no event; the error is recorded without", trigger)
+            logger.warning("agentops_local: trigger_event: %s is no event; left out", type(trigger).__name__)
             error.trigger_event = None
         elif not trigger._recorded_in:
             self._record(trigger)

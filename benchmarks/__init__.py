@@ -1,1 +1,1 @@
-"""Programs that measure. Each prints what it found beside a floor that it measured in the same run, and judges nothing."""
+"""Programs that measure. Each prints what it found beside a floor measured in the same run, and judges nothing."""

@@ -1,8 +1,8 @@
 """What the benchmarks share: a place to work in, the floor, a recorded session, times and how they are shown.
 
-The floor is what SQLite itself takes: a bare `sqlite3` connection with the pragmas of ours that inserts one ready-made row
-in a transaction of its own. It lies on the same disk, is measured in the same run and in turns with ours, a few events
-each, so that a noisy machine disturbs both alike.
+The floor is what SQLite itself takes: a bare `sqlite3` connection with the pragmas of ours that inserts one ready-made
+row in a transaction of its own. It lies on the same disk, is measured in the same run and in turns with ours, a few
+events each, so that a noisy machine disturbs both alike.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ _WORDS = (
 ).split()
 
 
-# The place ----------------------------------------------------------------------------------------------------------
+# The place ---------------------------------------------------------------------------------------------------------
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
@@ -51,13 +51,18 @@ def options(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def clean(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without settings of ours, in which a fault of ours is raised instead of swallowed."""
+    kept = {name: value for name, value in environment.items() if not name.startswith("AGENTOPS_")}
+    return {**kept, "AGENTOPS_LOCAL_STRICT": "1"}
+
+
 @contextmanager
 def workplace(parent: Path) -> Iterator[Path]:
-    """A temporary folder, removed at the end. No setting of the caller's environment reaches what is measured in it, and
-    a fault of ours is raised instead of swallowed."""
-    for name in [name for name in os.environ if name.startswith("AGENTOPS_")]:
-        del os.environ[name]
-    os.environ["AGENTOPS_LOCAL_STRICT"] = "1"
+    """A temporary folder, removed at the end. No setting of the caller's reaches what is measured in it."""
+    cleaned = clean(os.environ)
+    os.environ.clear()
+    os.environ.update(cleaned)
     folder = Path(tempfile.mkdtemp(prefix="benchmark-", dir=parent.resolve()))
     try:
         yield folder
@@ -65,7 +70,7 @@ def workplace(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# What is recorded -----------------------------------------------------------------------------------------------------
+# What is recorded --------------------------------------------------------------------------------------------------
 
 
 class Texts:
@@ -98,7 +103,7 @@ def session(path: Path, power: bool = False) -> Session:
     return started
 
 
-# The floor --------------------------------------------------------------------------------------------------------------
+# The floor ---------------------------------------------------------------------------------------------------------
 
 _COLUMNS = {
     "id": "TEXT NOT NULL UNIQUE", "session": "INTEGER", "owner": "INTEGER", "agent": "INTEGER", "kind": "TEXT",
@@ -172,7 +177,7 @@ def count(path: Path, table: str = "events") -> int:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-# Times --------------------------------------------------------------------------------------------------------------------
+# Times -------------------------------------------------------------------------------------------------------------
 
 
 def timed(call: Callable[..., object], arguments: Iterable[Row]) -> list[int]:
@@ -222,7 +227,7 @@ class Pair:
         return sum(len(ours) for ours, _ in self.rounds)
 
 
-# Other processes ------------------------------------------------------------------------------------------------------------
+# Other processes ---------------------------------------------------------------------------------------------------
 
 
 def start(function: str, *arguments: object) -> subprocess.Popen[str]:
@@ -232,7 +237,7 @@ def start(function: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", program, json.dumps(arguments)],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
+        env={**clean(os.environ), "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
     )  # fmt: skip
 
 
@@ -260,7 +265,7 @@ def together(function: str, calls: Sequence[Sequence[object]]) -> list[Any]:
     return results
 
 
-# What is shown ----------------------------------------------------------------------------------------------------------------
+# What is shown -----------------------------------------------------------------------------------------------------
 
 
 def show(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -1,17 +1,16 @@
 """Many processes that record to one database at once, beside as many bare writers, and beside one process alone.
 
-Each process records calls of a tool (1 kB) as fast as it can, or thinks for 20 ms between two of them, as agents do. A bare
-writer is what one writes by hand: `sqlite3` in WAL mode with synchronous=NORMAL, a busy timeout of 10 s and SQLite's own
-checkpoints, one ready-made row in each transaction. Ours and the bare ones take turns, round by round.
+Each process records calls of a tool (1 kB) as fast as it can, or thinks for 20 ms between two of them, as agents do. A
+bare writer is what one writes by hand: `sqlite3` in WAL mode with synchronous=NORMAL, a busy timeout of 10 s and
+SQLite's own checkpoints, one ready-made row in each transaction. Ours and the bare ones take turns, round by round.
 
 A failure is an event that is not in the database afterwards, or a call that raised. Fairness is the busiest process's
-events over the idlest one's.
+events over the idlest one's. Rows and arguments are made beforehand; the events of ours are not, as in a program.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,22 @@ from statistics import median
 from typing import NamedTuple
 
 import agentops_local
-from agentops_local import ToolEvent
+from agentops_local import ToolEvent, clock
 from benchmarks.common import (
-    TOOL, Floor, Row, Texts, count, options, quantile, ready, session, show, surroundings, together, tool_row,
+    TOOL,
+    Floor,
+    Texts,
+    count,
+    options,
+    quantile,
+    ready,
+    session,
+    show,
+    surroundings,
+    together,
+    tool_row,
     workplace,
-)  # fmt: skip
+)
 from benchmarks.record import tool_event
 
 THINK = 0.020  # seconds
@@ -63,12 +73,13 @@ def insert(db: str, session_id: str, seconds: float, think: float) -> dict[str, 
     floor.connection.execute("PRAGMA busy_timeout = 10000")
     floor.connection.execute("PRAGMA wal_autocheckpoint = 1000")
     texts = Texts()
-    made = [tool_event(texts) for _ in range(_MADE)]
+    made = [list(tool_row(*tool_event(texts))) for _ in range(_MADE)]
     store = floor.insert(TOOL)
 
     def one(number: int) -> Callable[[], object]:
-        row: Row = tool_row(*made[number % _MADE])
-        return lambda: store(row)
+        row = made[number % _MADE]
+        row[0] = str(clock.new_id())
+        return lambda: store(tuple(row))
 
     one(0)()
     found = _work(one, seconds, think)
@@ -102,9 +113,7 @@ def group(worker: str, db: Path, processes: int, seconds: float, think: float) -
         session_id = ""
         Floor(db).close()
     before = count(db)
-    found = together(
-        f"benchmarks.contention:{worker}", [(str(db), session_id, seconds, think)] * processes
-    )
+    found = together(f"benchmarks.contention:{worker}", [(str(db), session_id, seconds, think)] * processes)
     agentops_local.end_all_sessions()
     each = [one["times"] for one in found]
     times = [nanoseconds for one in each for nanoseconds in one]
@@ -123,14 +132,14 @@ def group(worker: str, db: Path, processes: int, seconds: float, think: float) -
 
 def measure(folder: Path, processes: int, seconds: float, rounds: int) -> dict[str, dict[str, float]]:
     """All groups, in turns; of each the median round, but the worst wait, the worst share and all failures."""
-    groups = [(who, how, n, think) for n, how, think in (
-        (1, "alone", 0.0), (processes, "busy", 0.0), (processes, "thinking", THINK)) for who in ("record", "insert")]  # fmt: skip
+    ways = ((1, "alone", 0.0), (processes, "busy", 0.0), (processes, "thinking", THINK))
     outcomes: dict[str, list[Outcome]] = {}
     for number in range(rounds):
-        for who, how, count_of, think in groups:
-            name = f"{'ours' if who == 'record' else 'bare'}, {count_of} {how}"
-            db = folder / f"{who}-{how}-{number}.db"
-            outcomes.setdefault(name, []).append(group(who, db, count_of, seconds, think))
+        for many, how, think in ways:
+            for who, worker in (("ours", "record"), ("bare", "insert")):
+                db = folder / f"{who}-{how}-{number}.db"
+                outcome = group(worker, db, many, seconds, think)
+                outcomes.setdefault(f"{who}, {many} {how}", []).append(outcome)
     figures = {name: _figures(found) for name, found in outcomes.items()}
     for who in ("ours", "bare"):
         figures[f"{who}, {processes} busy"]["rate_to_one"] = round(
@@ -163,14 +172,16 @@ def main() -> None:
     if given.json:
         print(json.dumps(found))
         return
-    print(f"{given.processes} processes on one database. {surroundings()}, SQLite threads {sqlite3.threadsafety}")
+    print(f"{given.processes} processes on one database. {surroundings()}")
     show(
         f"{given.rounds} rounds of {given.seconds:g} s",
         ("", "events/s", "p50 µs", "p99 µs", "worst ms", "busiest:idlest", "failures", "events", "rate to one"),
         [(name, *list(one.values())[:7], one.get("rate_to_one", "")) for name, one in found.items()],
     )
     possible = given.processes / THINK
-    print(f"\nThinking {THINK * 1000:g} ms between events, {given.processes} processes could make {possible:g} events/s.")
+    print(
+        f"\n{given.processes} processes that think {THINK * 1000:g} ms between events can make {possible:g} events/s."
+    )
 
 
 if __name__ == "__main__":

@@ -1,22 +1,36 @@
 """A conversation of 300 turns: what each call costs, in time and in bytes, beside its prompts stored whole.
 
-Each turn adds two messages of 1 kB, and its prompt repeats all that was said before. It is recorded three times, the three
-taking turns at every turn of the conversation: by ours with the same message objects in each prompt, as a program has them
-that appends to a list; by ours with equal but new objects (deep copies, as from a framework that builds its messages anew);
-and as whole prompts in a bare table. The bytes are what each file grew by, checkpointed.
+Each turn adds two messages of 1 kB, and its prompt repeats all that was said before. It is recorded in three ways: by
+ours with the same message objects in each prompt, as a program has them that appends to a list; by ours with equal but
+new objects, as from a framework that builds its messages anew; and as whole prompts in a bare table. The three take
+turns every 10 calls; each event is made just before its call, outside the timer. The bytes are what each file grew by,
+checkpointed.
 """
 
 from __future__ import annotations
 
-import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 from agentops_local.session import Session
 from benchmarks.common import (
-    LLM, Floor, Message, Texts, checkpoint, count, llm_row, options, session, show, surroundings, timed, workplace,
-)  # fmt: skip
+    LLM,
+    Floor,
+    Message,
+    Row,
+    Texts,
+    checkpoint,
+    count,
+    llm_row,
+    options,
+    session,
+    show,
+    surroundings,
+    timed,
+    workplace,
+)
 from benchmarks.record import llm
 
 WAYS = ("shared objects", "equal new objects", "whole prompts")
@@ -48,29 +62,25 @@ def measure(folder: Path, turns: int, rounds: int) -> dict[str, dict[str, float]
 def _record(sessions: tuple[Session, Session], floor: Floor, files: list[Path], turns: int) -> Times:
     texts = Texts()
     times: Times = {way: [] for way in WAYS}
-    insert = floor.insert(LLM)
-    messages: list[Message] = [texts.message("system", 1000, 1000), texts.message("user", 1000, 1000)]
-    for turn in range(turns):
-        answer = texts.message("assistant", 1000, 1000)
-        said = answer["content"]
-        turns_of = [
-            (sessions[0].record, (llm(list(messages), said),)),
-            (sessions[1].record, (llm(copy_anew(messages), said),)),
-            (insert, (llm_row(messages, said),)),
-        ]
-        for number in range(3):  # another one begins each turn
-            way = (turn + number) % 3
-            call, argument = turns_of[way]
-            times[WAYS[way]] += timed(call, [argument])
-        messages += [answer, texts.message("user", 1000, 1000)]
-        if turn % 10 == 9:
-            checkpoint(*files)
+    ways: list[tuple[str, Callable[..., object], Callable[[list[Message], str], Row]]] = [
+        (WAYS[0], sessions[0].record, lambda prompt, said: (llm(list(prompt), said),)),
+        (WAYS[1], sessions[1].record, lambda prompt, said: (llm(anew(prompt), said),)),
+        (WAYS[2], floor.insert(LLM), lambda prompt, said: (llm_row(prompt, said),)),
+    ]
+    said = [texts.message(role, 1000, 1000) for role in ("system", "user", *["assistant", "user"] * turns)]
+    for start in range(0, turns, EDGE):
+        for way, call, make in ways:
+            for turn in range(start, min(start + EDGE, turns)):
+                end = 2 + 2 * turn
+                times[way] += timed(call, [make(said[:end], said[end]["content"])])
+        ways = [*ways[1:], ways[0]]  # another one begins each time
+        checkpoint(*files)
     return times
 
 
-def copy_anew(messages: list[Message]) -> list[Message]:
-    """Equal messages, down to their texts, which `copy.deepcopy` alone would share."""
-    return [{role: text[:1] + text[1:] for role, text in message.items()} for message in copy.deepcopy(messages)]
+def anew(messages: list[Message]) -> list[Message]:
+    """Equal messages, down to their texts."""
+    return [{role: text[:1] + text[1:] for role, text in message.items()} for message in messages]
 
 
 def _figures(rounds: list[list[int]], size: int, whole: int) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """What recording one event costs in a full database, beside the same in a new one.
 
-The full database is filled in bulk, in the schema of ours and in the order in which events would have come: 1,000 events a
-session; of ten, four LLM calls with two new messages each, four tools, an action and an error. Then both are recorded to by
-the real recorder, taking turns every 20 events: calls of a tool (1 kB), and the turns of conversations.
+The full database is filled in bulk, in the schema of ours and in the order in which events would have come: 1,000
+events a session; of ten, four LLM calls with two new messages each, four tools, an action and an error. Then both are
+recorded to by the real recorder, taking turns every 20 events: calls of a tool (1 kB), and the turns of conversations.
 """
 
 from __future__ import annotations
@@ -21,8 +21,19 @@ import agentops_local
 from agentops_local import ToolEvent
 from agentops_local.session import Session
 from benchmarks.common import (
-    Pair, Row, Texts, checkpoint, compact, count, options, session, show, surroundings, timed, workplace,
-)  # fmt: skip
+    Pair,
+    Row,
+    Texts,
+    checkpoint,
+    compact,
+    count,
+    options,
+    session,
+    show,
+    surroundings,
+    timed,
+    workplace,
+)
 from benchmarks.record import CHUNK, conversation, llm, tool_event
 
 SESSION = 1000  # events of a session, filled and committed at once
@@ -102,13 +113,16 @@ def _events(texts: Texts, ground: tuple[int, int, int], at: int, top: int, messa
         head = (session_seq, _id(now, number), _KINDS[number % 10], owner, agent, now, now + _STEP_US // 2)
         kind = head[2]
         if kind == "llms":
+            node = 0
             if number % 200 == 0:
                 parent = None  # a new conversation
             for offset in (0, 1):
                 node = top + len(messages) + 1
                 content = said[(number + offset) % 16]
                 chained = parent is not None and node == parent + 1
-                digest = None if chained else blake2b(f"{now} {content}".encode(), digest_size=16).digest()
+                digest = (
+                    None if chained else blake2b(f"{now} {content}".encode(), digest_size=16).digest()
+                )  # unlike any
                 messages.append((node, parent, digest, content))
                 parent = node
             yield (*head, None, None, None, "gpt-4o", node - 1, 0, node, 2, 1200, 150, None, None, None)

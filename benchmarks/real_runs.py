@@ -1,8 +1,9 @@
 """200 real runs of a customer-service agent, replayed from 4 processes into one database.
 
-The runs are tau-bench's airline domain with gpt-4o (Sierra Research, MIT licence), one JSON file that is no part of this
-project: AGENTOPS_LOCAL_REAL_DATA names it, or the folder it lies in. Each message of the assistant is an LLM call whose prompt
-is all the messages before it; each tool's result is the call of a tool. Prompts stored whole would take 30.8 MB.
+The runs are tau-bench's airline domain with gpt-4o (Sierra Research, MIT licence), one JSON file that is no part of
+this project: AGENTOPS_LOCAL_REAL_DATA names it, or the folder it lies in. Each message of the assistant is an LLM call
+whose prompt is all the messages before it; each tool's result is the call of a tool. The prompts stored whole are
+weighed as JSON alone, without what a database adds.
 """
 
 from __future__ import annotations
@@ -107,13 +108,14 @@ def replay_all(file: Path, db: Path, processes: int = PROCESSES) -> list[dict[st
 
 
 def prompt_bytes(db: Path) -> tuple[int, str]:
-    """What messages, blobs and their indexes take in the file, and how that was found out: by SQLite's own account of its
-    pages, or, where that is not compiled in, by what the file shrinks by without them."""
+    """What messages, blobs and their indexes take in the file, and how that was found out: by SQLite's own account of
+    its pages, or, where that is not compiled in, by what the file shrinks by without them."""
     marks = ", ".join("?" * len(_STORED))
     with closing(sqlite3.connect(db)) as connection:
         try:
             taken = connection.execute(
-                f"SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_master WHERE tbl_name IN ({marks}))",
+                "SELECT sum(pgsize) FROM dbstat WHERE name IN "
+                f"(SELECT name FROM sqlite_master WHERE tbl_name IN ({marks}))",
                 _STORED,
             ).fetchone()[0]
             return int(taken), "dbstat"
@@ -155,11 +157,21 @@ def measure(file: Path, folder: Path) -> dict[str, object]:
             "SELECT count(*), sum(llms), sum(tools) FROM session_stats WHERE events > 0"
         ).fetchone()
     return {
-        "sessions": sessions, "llms": llms, "tools": tools, "processes": PROCESSES, "seconds": round(seconds, 3),
-        "events_per_second": round((llms + tools) / seconds, 1), "p50_us": round(quantile(times, 0.5), 1),
-        "p99_us": round(quantile(times, 0.99), 1), "worst_ms": round(max(times) / 1e6, 1), "file_bytes": db.stat().st_size,
-        "prompt_bytes": taken, "prompt_bytes_by": by, "whole_bytes": whole, "bytes_ratio": round(taken / whole, 4),
-    }  # fmt: skip
+        "sessions": sessions,
+        "llms": llms,
+        "tools": tools,
+        "processes": PROCESSES,
+        "seconds": round(seconds, 3),
+        "events_per_second": round((llms + tools) / seconds, 1),
+        "p50_us": round(quantile(times, 0.5), 1),
+        "p99_us": round(quantile(times, 0.99), 1),
+        "worst_ms": round(max(times) / 1e6, 1),
+        "file_bytes": db.stat().st_size,
+        "prompt_bytes": taken,
+        "prompt_bytes_by": by,
+        "whole_bytes": whole,
+        "bytes_ratio": round(taken / whole, 4),
+    }
 
 
 def main() -> None:

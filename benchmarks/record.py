@@ -1,10 +1,10 @@
 """What recording one event costs the program, beside a bare SQLite commit of the same bytes.
 
-Both sides store an event in a transaction of its own, with the same pragmas, into a file of their own on the same disk. The
-floor inserts one ready-made row: its JSON, its id and its times are made before the timer starts, and an LLM call holds its
-prompt whole. Ours is `agentops_local.record(event)`, the event object made before the timer starts; `record_tool` is timed
-whole, its function does nothing. Garbage collection is left on, and both WALs are emptied at the same moments outside the
-timers.
+Both sides store an event in a transaction of its own, with the same pragmas, into a file of their own on the same disk.
+The floor inserts one ready-made row: its JSON, its id and its times are made before the timer starts, and an LLM call
+holds its prompt whole. Ours is `agentops_local.record(event)`, the event object made before the timer starts;
+`record_tool` is timed whole, its function does nothing. Garbage collection is left on, and both WALs are emptied at the
+same moments outside the timers.
 
     tool              a call of a tool, 1 kB of JSON
     llm_conversation  every turn of conversations of 20 turns, messages of 500 to 1,000 bytes, one system prompt
@@ -24,9 +24,25 @@ from typing import NamedTuple
 import agentops_local
 from agentops_local import LLMEvent, ToolEvent
 from benchmarks.common import (
-    LLM, MODES, TOOL, Floor, Message, Pair, Row, Texts, checkpoint, count, llm_row, options, session, show,
-    surroundings, timed, tool_row, workplace,
-)  # fmt: skip
+    LLM,
+    MODES,
+    TOOL,
+    Floor,
+    Message,
+    Pair,
+    Row,
+    Texts,
+    checkpoint,
+    count,
+    llm_row,
+    options,
+    session,
+    show,
+    surroundings,
+    timed,
+    tool_row,
+    workplace,
+)
 
 CHUNK = 20  # events of one side before the other has its turn
 CHECKPOINT = 10  # chunks; far below the size at which ours would empty its WAL by itself, inside a timer
@@ -82,9 +98,7 @@ def _llm(calls: list[tuple[list[Message], str]]) -> Chunk:
 
 def llm(prompt: list[Message], completion: str) -> LLMEvent:
     """The event of an LLM call."""
-    return LLMEvent(
-        model="gpt-4o", prompt=prompt, completion=completion, prompt_tokens=1200, completion_tokens=150
-    )  # type: ignore[call-arg, unused-ignore]
+    return LLMEvent(model="gpt-4o", prompt=prompt, completion=completion, prompt_tokens=1200, completion_tokens=150)
 
 
 def _llm_conversation(texts: Texts) -> Chunk:

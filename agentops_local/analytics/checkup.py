@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from agentops_local.analytics.erase import unfinished
 from agentops_local.analytics.owners import Status, judge, open_owners, owners_of
 from agentops_local.analytics.reading import iso, open_reader
 from agentops_local.errors import DatabaseUnusable
@@ -230,15 +231,22 @@ def _losses(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 
 def _unfinished(connection: sqlite3.Connection) -> Iterator[Finding]:
-    if connection.execute("SELECT 1 FROM about WHERE key = 'erasing'").fetchone() is not None:
-        text = "rm or prune was cut short, so what it erased may still be in the file: run any of them again"
+    left = unfinished(connection)
+    if "erasing" in left:
+        text = "rm or prune was cut short, what it erased may still be there: `agentops-local rm` finishes it"
         yield Finding(Level.PROBLEM, "erasing", text)
+    elif "rewrite_due" in left:
+        text = (
+            "the file was not rewritten after sessions were erased, so gaps in its pages may hold traces of them: "
+            "`agentops-local rm` does it when nobody records, with --rewrite at once"
+        )
+        yield Finding(Level.NOTE, "erasing", text)
 
 
 def copies(path: Path) -> list[Path]:
     """Copies that the store made and left beside the database: damaged ones put aside, backups before a migration."""
     found = [*path.parent.glob(f"{path.name}.damaged-*"), *path.parent.glob(f"{path.name}.v*.backup")]
-    return sorted(copy for copy in found if not copy.name.endswith("-wal"))
+    return sorted(copy for copy in found if not copy.name.endswith(("-wal", "-journal")))
 
 
 def _lying_beside(path: Path) -> Iterator[Finding]:

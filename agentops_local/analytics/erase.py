@@ -8,10 +8,13 @@ What is done, and why in this order:
   is only partly there, it says so.
 - Foreign keys are not enforced on this connection: for each message deleted SQLite would search all events.
 - What no other session needs of messages and blobs goes next (see `sweep`), then unused environments.
-- Deleted text is overwritten (secure_delete). The overwriting itself lies in the WAL until a checkpoint moves it into
-  the file, and the WAL holds what it overwrites, so it is emptied. If nobody records, the file is rewritten as well
-  (VACUUM): that gives the space back, and takes away what earlier updates left in the gaps of pages.
-- That an erasure is under way stands in `about`, so one that was cut short is noticed and finished by the next.
+- Deleted text is overwritten (secure_delete). The overwriting lies in the WAL until a checkpoint moves it into the
+  file, and the WAL holds what it overwrites, so it is emptied.
+- Overwriting is not all: where SQLite moved rows from one page to another, copies stay in the gaps of pages, for no
+  secure_delete reaches those. Only a rewritten file (VACUUM) has none, and only rewriting gives the space back. The
+  writers wait for it, about a second for 100 MB; so it is done if nobody records, or if it is over in a moment.
+- What is not done yet stands in `about`: 'erasing' until all is deleted and the WAL empty, 'rewrite_due' until the
+  file is rewritten. So an erasure that was cut short is noticed, and finished by the next.
 """
 
 from __future__ import annotations
@@ -35,10 +38,14 @@ from agentops_local.store.file import DatabaseFile
 _BATCH = 0.03  # seconds of deleting in one transaction; with its commit it stays well below 0.1
 _PAUSE = 0.005  # seconds between two: those who wait for the lock look for it every 2 ms at most
 _ROWS = 500
+_WAL_SIZE = 4 << 20  # bytes; a larger WAL is moved into the file between two batches, a few at a time
 _WAL_PATIENCE = 5.0  # seconds that readers are given to let go of the WAL
-_SMALL = 64 << 20  # bytes; a file of that size is always rewritten, a larger one when a quarter of it is free
+_QUICK = 8 << 20  # bytes; a file of that size is rewritten in less than a tenth of a second, whoever records
+_LONG = 1 << 30  # bytes; a larger one is rewritten only if that is asked for: who begins to record would wait too long
 
 _EVENTS = "SELECT seq FROM events WHERE session = ? LIMIT ?"
+_NOTE = "INSERT OR REPLACE INTO about (key, value) VALUES (?, ?)"
+_NOTES = "SELECT key FROM about WHERE key IN ('erasing', 'rewrite_due')"
 _COUNT = "SELECT count(*) FROM events WHERE session = (SELECT seq FROM sessions WHERE id = ?)"
 _PARTLY = """
 UPDATE sessions SET end_state_reason = 'partly erased', revision = (SELECT max(revision) + 1 FROM sessions)
@@ -62,7 +69,7 @@ class Erased:
     Attributes:
         bytes_before, bytes_after: the size of the database file.
         wal_emptied: False if a reader that stays open kept the WAL, and with it what was erased.
-        rewritten: whether the file was rewritten, so that the space is given back.
+        rewritten: whether the file was rewritten, so that no trace is left and the space is given back.
     """
 
     sessions: int = 0
@@ -85,20 +92,26 @@ class Erased:
 
 
 class Eraser:
-    """Erases sessions from a database.
+    """Erases sessions from a database. Afterwards, `close` it.
 
     Args:
         path: the database.
         erasable: in which of these states a session may be. A program that goes on recording to one that is erased
             begins it anew, under the same id.
         progress: told after each step how much of `work` is done.
+        rewrite: whether the file is rewritten however long the writers wait for it.
     """
 
-    def __init__(self, path: Path, erasable: frozenset[Status], progress: Progress = lambda _: None) -> None:
+    def __init__(
+        self, path: Path, erasable: frozenset[Status], progress: Progress = lambda _: None, rewrite: bool = False
+    ) -> None:
         self._path = path
+        self._rewrite_anyway = rewrite
         self._erasable = erasable
+        self._wal_limit = _WAL_SIZE
         self._progress = progress
         self._file = DatabaseFile(path)
+        self._wal = self._file.path.with_name(f"{self._file.path.name}-wal")
         self.done = Erased(bytes_before=_size(path))
 
     def erase(self, session: str) -> None:
@@ -112,14 +125,8 @@ class Eraser:
 
     def finish(self) -> Erased:
         """Erases what is left of the sessions erased, and of those that an earlier run had no time to finish with."""
-        connection = self._connection()
-        marks = Marks(connection)
-        for numbers in marks.mark_events():
-            self._progress(numbers)
-        self.done.messages += self._sweep("messages", marks, marks.messages)
-        self.done.blobs += self._sweep("blobs", marks, marks.blobs)
-        with self._turn() as connection:
-            self.done.environments += connection.execute(_ENVIRONMENTS).rowcount
+        if "erasing" in unfinished(self._connection()):
+            self._sweep()
         self._rewrite()
         self.done.wal_emptied = self._empty_wal()
         if self.done.wal_emptied:
@@ -148,7 +155,7 @@ class Eraser:
                 return False
             number, end_us = row
             refuse(session, judge(end_us, owners_of(connection, number)), self._erasable)
-            connection.execute("INSERT OR REPLACE INTO about VALUES ('erasing', ?)", (clock.now_us(),))
+            connection.execute(_NOTE, ("erasing", clock.now_us()))
             before = tops(connection)
             deadline = time.monotonic() + _BATCH
             deleted, more = _delete_events(connection, number, deadline)
@@ -164,7 +171,19 @@ class Eraser:
         self._progress(deleted)
         return more
 
-    def _sweep(self, table: str, marks: Marks, unmarked: Callable[[int | None], list[int]]) -> int:
+    # What nothing needs any more -----------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        marks = Marks(self._connection())
+        for steps in marks.mark_events():
+            self._progress(steps)
+        self.done.messages += self._sweep_table("messages", marks, marks.messages)
+        self.done.blobs += self._sweep_table("blobs", marks, marks.blobs)
+        with self._turn() as connection:
+            self.done.environments += connection.execute(_ENVIRONMENTS).rowcount
+            connection.execute(_NOTE, ("rewrite_due", clock.now_us()))
+
+    def _sweep_table(self, table: str, marks: Marks, unmarked: Callable[[int | None], list[int]]) -> int:
         gone = 0
         below: int | None = None
         while numbers := unmarked(below):
@@ -188,13 +207,17 @@ class Eraser:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
-            file.tidy()
         except BaseException:
             file.roll_back()
             raise
         finally:
             file.lock.release()
         time.sleep(_PAUSE)
+        size = _size(self._wal)
+        if size > self._wal_limit:
+            # In a turn of its own. Where a reader forbids it, not with every batch: each try keeps the writers waiting.
+            self._wal_limit = _WAL_SIZE if self._checkpoint() else 2 * size
+            time.sleep(_PAUSE)
 
     def _locked(self) -> sqlite3.Connection:
         """Takes the writers' lock; the connection, set to erase."""
@@ -217,13 +240,15 @@ class Eraser:
     def _rewrite(self) -> None:
         try:
             connection = self._locked()
-            names = ("page_count", "freelist_count", "page_size")
-            pages, free, size = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
-            if (pages * size <= _SMALL or 4 * free >= pages) and not _anybody_records(connection):
-                connection.execute("VACUUM")
-                self.done.rewritten = True
+            if "rewrite_due" in unfinished(connection) or self._rewrite_anyway:
+                size = _size(self._path)
+                longest = _QUICK if _anybody_records(connection) else _LONG
+                if size <= longest or self._rewrite_anyway:
+                    connection.execute("VACUUM")
+                    connection.execute("DELETE FROM about WHERE key = 'rewrite_due'")
+                    self.done.rewritten = True
         except sqlite3.OperationalError:
-            pass  # no room for a second copy, or a program that knows no lock: free pages are zeroes anyway
+            pass  # no room for a second copy, or a program that knows no lock: it stays due
         finally:
             self._file.lock.release()
 
@@ -231,22 +256,27 @@ class Eraser:
         """Moves the WAL into the file and empties it; False if a reader does not let go of it in time."""
         deadline = time.monotonic() + _WAL_PATIENCE
         while True:
-            try:
-                connection = self._locked()
-                connection.execute("PRAGMA busy_timeout = 50")  # the writers wait as long
-                blocked = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            except sqlite3.OperationalError:
-                blocked = 1
-            finally:
-                self._file.lock.release()
-            if not blocked or time.monotonic() > deadline:
-                return not blocked
+            if self._checkpoint():
+                return True
+            if time.monotonic() > deadline:
+                return False
             time.sleep(10 * _PAUSE)
 
+    def _checkpoint(self) -> bool:
+        """Moves the WAL into the file and empties it; False if a reader forbids it now."""
+        try:
+            connection = self._locked()
+            connection.execute("PRAGMA busy_timeout = 50")  # milliseconds; the writers wait as long
+            return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            self._file.lock.release()
 
-def was_cut_short(connection: sqlite3.Connection) -> bool:
-    """Whether an earlier erasure still waits to be finished."""
-    return connection.execute("SELECT 1 FROM about WHERE key = 'erasing'").fetchone() is not None
+
+def unfinished(connection: sqlite3.Connection) -> set[str]:
+    """What earlier erasures have left to be done: 'erasing', 'rewrite_due'."""
+    return {str(row[0]) for row in connection.execute(_NOTES).fetchall()}
 
 
 def work(connection: sqlite3.Connection, sessions: Sequence[str]) -> int:

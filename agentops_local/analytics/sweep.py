@@ -41,7 +41,7 @@ WITH RECURSIVE named (id) AS (
                     UNION SELECT completion FROM events WHERE {which} AND completion IS NOT NULL)
     WHERE id NOT IN (SELECT id FROM kept_messages)
     UNION
-    SELECT m.parent FROM named JOIN messages m ON m.id = named.id
+    SELECT m.parent FROM named CROSS JOIN messages m ON m.id = named.id
     WHERE m.parent IS NOT NULL AND m.parent NOT IN (SELECT id FROM kept_messages))
 INSERT INTO fresh SELECT id FROM named
 """
@@ -50,7 +50,7 @@ _STORED = """
 WITH RECURSIVE named (id) AS (
     SELECT id FROM messages WHERE id > ? AND id NOT IN (SELECT id FROM kept_messages)
     UNION
-    SELECT m.parent FROM named JOIN messages m ON m.id = named.id
+    SELECT m.parent FROM named CROSS JOIN messages m ON m.id = named.id
     WHERE m.parent IS NOT NULL AND m.parent NOT IN (SELECT id FROM kept_messages))
 INSERT INTO fresh SELECT id FROM named
 """
@@ -59,8 +59,9 @@ _RECIPES = f"""
 SELECT {", ".join(f"CASE typeof({name}) WHEN 'blob' THEN {name} END" for name in _PAYLOADS)} FROM events
 WHERE {{which}} AND ({" OR ".join(f"typeof({name}) = 'blob'" for name in _PAYLOADS)})
 """  # noqa: S608 - our own text
+# CROSS JOIN: in this order. SQLite knows nothing of how little is in `fresh`, and would go through all messages.
 _FRESH_RECIPES = """
-SELECT m.content FROM fresh JOIN messages m ON m.id = fresh.id WHERE typeof(m.content) = 'blob'
+SELECT m.content FROM fresh CROSS JOIN messages m ON m.id = fresh.id WHERE typeof(m.content) = 'blob'
 """
 # What the messages and blobs just marked weigh, for `prune --max-size`.
 _MESSAGE, _BLOB = 30, 60  # bytes of a row and its entries in indexes, beside the content
@@ -68,7 +69,7 @@ _BLOB_BYTES = """
 SELECT coalesce(sum(length(CAST(text AS BLOB)) + ?2), 0) FROM blobs WHERE id IN (SELECT value FROM json_each(?1))
 """
 _FRESH_BYTES = """
-SELECT coalesce(sum(length(CAST(m.content AS BLOB))), 0), count(*) FROM fresh JOIN messages m ON m.id = fresh.id
+SELECT coalesce(sum(length(CAST(m.content AS BLOB))), 0), count(*) FROM fresh CROSS JOIN messages m ON m.id = fresh.id
 """
 
 _OF_SESSION = "session = :first"

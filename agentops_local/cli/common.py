@@ -38,29 +38,19 @@ class Settings:
         return find_database(self.db)
 
 
-class SessionName(click.ParamType[str]):
-    """The beginning of a session's id, or `last`; the shell completes it."""
+def complete_session(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Sessions whose id begins so, newest first, for the shell."""
+    from click.shell_completion import CompletionItem
 
-    name = "session"
+    from agentops_local.analytics.reading import reading
+    from agentops_local.analytics.sessions import list_sessions
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Ids that begin so, newest first."""
-        del param
-        from click.shell_completion import CompletionItem
-
-        from agentops_local.analytics.reading import reading
-        from agentops_local.analytics.sessions import list_sessions
-
-        try:
-            root = ctx.find_root().params
-            with reading(Settings(root.get("db")).path()) as connection:
-                found = list_sessions(connection, 50)
-        except Exception:  # noqa: BLE001 - a completion that cannot be had is none, never an error in the shell
-            return []
-        return [CompletionItem(one.id, help=one.state) for one in found if one.id.startswith(incomplete)]
-
-
-SESSION = SessionName()
+    try:
+        with reading(Settings(ctx.find_root().params.get("db")).path()) as connection:
+            found = list_sessions(connection, 50)
+    except Exception:  # noqa: BLE001 - a completion that cannot be had is none, never an error in the shell
+        return []
+    return [CompletionItem(one.id, help=one.state) for one in found if one.id.startswith(incomplete)]
 
 
 def _use_database(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:

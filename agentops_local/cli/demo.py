@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -33,7 +34,8 @@ def demo(ctx: click.Context, chosen: Path | None, keep: bool, no_color: bool) ->
 
     The exit code is 1 if an event was lost or doubled, or the demo failed.
     """
-    if no_color:
+    color = not (no_color or os.environ.get("NO_COLOR"))
+    if not color:
         ctx.color = False
     folder = _folder(chosen)
     keep = keep or chosen is not None
@@ -41,7 +43,7 @@ def demo(ctx: click.Context, chosen: Path | None, keep: bool, no_color: bool) ->
     click.echo("   A small agent works, a part of it is killed, and every event is counted.")
     click.echo("   It needs no network, no account and no key.")
     try:
-        balance = Tour(folder, _commands(ctx), color=not no_color).run()
+        balance = Tour(folder, _commands(ctx), color=color).run()
         keep = keep or bool(balance.lost or balance.doubled)  # what went wrong can be looked at
     except Failed as error:
         keep = True

@@ -15,22 +15,31 @@ from agentops_local.analytics.checkup import copies
 from agentops_local.analytics.erase import Erased, Eraser, StillRunning, work
 from agentops_local.analytics.owners import Status
 from agentops_local.analytics.reading import reading
-from agentops_local.cli.common import print_json
+from agentops_local.cli.common import F, print_json
 from agentops_local.cli.text import many, size
 
 
-def erase(path: Path, names: Sequence[str], erasable: frozenset[Status], passing: bool = False) -> Erased:
+def rewrite_option(command: F) -> F:
+    """Adds `--rewrite`."""
+    text = "Rewrite the file though it is large or somebody records; recording waits about a second for 100 MB."
+    return click.option("--rewrite", is_flag=True, help=text)(command)
+
+
+def erase(
+    path: Path, names: Sequence[str], erasable: frozenset[Status], rewrite: bool, passing: bool = False
+) -> Erased:
     """Erases sessions, and what an earlier erasure has left.
 
     Args:
         names: whole ids.
         erasable: in which of these states a session may be.
+        rewrite: whether the file is rewritten in any case.
         passing: whether one that turns out to be in another state is passed over, not refused.
     """
     with reading(path) as connection:
         steps = work(connection, names)
     bar = click.progressbar(length=steps, label="erasing", file=sys.stderr, hidden=not sys.stderr.isatty())
-    with bar, closing(Eraser(path, erasable, bar.update)) as eraser:
+    with bar, closing(Eraser(path, erasable, bar.update, rewrite)) as eraser:
         try:
             refused = [error for error in map(partial(_try, eraser), names) if error is not None]
             done = eraser.finish()
@@ -53,12 +62,15 @@ def tell(path: Path, done: Erased, as_json: bool) -> None:
     """Prints what was erased; exit code 1 if it can still be read somewhere."""
     if as_json:
         print_json(asdict(done))
+    elif not done.bytes_before:
+        click.echo("nothing is to be erased")
     else:
         things = (many(done.events, "event"), many(done.messages, "message"), many(done.blobs, "blob"))
         sizes = f"{size(done.bytes_before)} → {size(done.bytes_after)}"
         click.echo(f"erased {many(done.sessions, 'session')}: {', '.join(things)}; {sizes}")
-        if not done.rewritten and done.bytes_after:
-            click.echo("the space is used again, not given back: somebody records, or too little of it is free")
+        if not done.rewritten:
+            text = "the file was not rewritten, for it is large or somebody records: the space will be used again, and"
+            click.echo(f"{text} gaps in its pages may hold traces; `agentops-local rm --rewrite` rewrites it")
     for copy in copies(path):
         click.echo(f"{copy.name} lies beside the database and may hold what was erased: delete it, too", err=True)
     if not done.wal_emptied:

@@ -40,8 +40,7 @@ def streamed(line: Line, utc: bool, length: int, room: int) -> str:
     head = f"{clock_time(line.init_us, utc)} {line.session_id[:length]} "
     title = titled(line)
     rest = "  ".join(filter(None, (took(line), token_pair(line.prompt_tokens, line.completion_tokens), paid(line))))
-    text = said(line)
-    body = cut(f"{title}  {rest}  {text}" if rest else f"{title}  {text}", max(20, room - width(head)))
+    body = cut("  ".join(filter(None, (title, rest, said(line)))), max(20, room - width(head)))
     return styled(head, dim=True) + styled(body, fg="red" if line.kind == "errors" else None)
 
 

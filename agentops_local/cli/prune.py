@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from agentops_local.analytics import pruning
-from agentops_local.analytics.erase import Erased, was_cut_short
+from agentops_local.analytics.erase import Erased, unfinished
 from agentops_local.analytics.owners import Status
 from agentops_local.analytics.reading import iso, reading
 from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json, screen_width
-from agentops_local.cli.erasing import erase, tell
+from agentops_local.cli.erasing import erase, rewrite_option, tell
 from agentops_local.cli.table import Column, table
 from agentops_local.cli.text import many, moment, size
 from agentops_local.clock import now_us
@@ -28,11 +28,18 @@ _COLUMNS = (Column("SESSION"), Column("STATE"), Column("STARTED"), Column("ENDED
 @click.option("--max-size", metavar="SIZE", help="The oldest sessions, until the rest fits into this: 500MB, 2GiB.")
 @click.option("--unknown", is_flag=True, help="Also sessions of which nobody can tell whether they still run.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be erased.")
+@rewrite_option
 @json_option
 @db_option
 @click.pass_obj
 def prune(
-    settings: Settings, older_than: str | None, max_size: str | None, unknown: bool, dry_run: bool, as_json: bool
+    settings: Settings,
+    older_than: str | None,
+    max_size: str | None,
+    unknown: bool,
+    dry_run: bool,
+    rewrite: bool,
+    as_json: bool,
 ) -> None:
     """Erase old sessions, as `rm` does.
 
@@ -49,7 +56,7 @@ def prune(
     if dry_run:
         _list(settings, plan, as_json)
     else:
-        _prune(settings, plan, as_json)
+        _prune(settings, plan, rewrite, as_json)
 
 
 def _list(settings: Settings, plan: pruning.Plan, as_json: bool) -> None:
@@ -71,18 +78,19 @@ def _list(settings: Settings, plan: pruning.Plan, as_json: bool) -> None:
     click.echo(f"{many(len(going), 'session')} would be erased")
 
 
-def _prune(settings: Settings, plan: pruning.Plan, as_json: bool) -> None:
+def _prune(settings: Settings, plan: pruning.Plan, rewrite: bool, as_json: bool) -> None:
     path = settings.path()
     done = Erased(wal_emptied=True, rewritten=True)
-    used = 0
+    used, tried = 0, False
     for _ in range(_ROUNDS):
         with reading(path) as connection:
             used = pruning.used_bytes(connection)
             going = plan.make(connection)
-            unfinished = was_cut_short(connection)
-        if not going and not unfinished:
+            left = unfinished(connection)
+        if not going and (tried or not left):
             break
-        done = done.and_then(erase(path, [one.id for one in going], plan.erasable, passing=True))
+        tried = True
+        done = done.and_then(erase(path, [one.id for one in going], plan.erasable, rewrite, passing=True))
     tell(path, done, as_json)
     if plan.most is not None and used > plan.most:
         raise click.ClickException(f"{size(used)} are left: what is not over cannot be erased")

@@ -14,8 +14,8 @@ from agentops_local.analytics.timeline import Line, arranged, last_seqs, lines
 from agentops_local.analytics.whole import whole_events
 from agentops_local.cli import lines as event_lines
 from agentops_local.cli.common import (
-    SESSION,
     Settings,
+    complete_session,
     db_option,
     examples,
     json_option,
@@ -52,7 +52,7 @@ _DEFAULT_AGENT = "Default Agent"
         "agentops-local show last --json | jq '.events[] | select(.kind == \"errors\")'",
     )
 )
-@click.argument("session", type=SESSION)
+@click.argument("session", shell_complete=complete_session)
 @click.option(
     "--events", "-n", type=click.IntRange(0), default=200, show_default=True, help="The last so many; 0 for all."
 )

@@ -11,8 +11,8 @@ from agentops_local.analytics.sessions import summary
 from agentops_local.analytics.stats import Group, Stats, most, ranked
 from agentops_local.analytics.stats import stats as gather
 from agentops_local.cli.common import (
-    SESSION,
     Settings,
+    complete_session,
     db_option,
     examples,
     json_option,
@@ -43,7 +43,7 @@ _ERRORS = (Column("ERROR", least=8), _EVENTS)
         "agentops-local stats --json | jq '.models[] | [.model, .cost]'",
     )
 )
-@click.argument("session", type=SESSION, required=False)
+@click.argument("session", shell_complete=complete_session, required=False)
 @json_option
 @db_option
 @click.pass_obj

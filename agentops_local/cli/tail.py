@@ -13,7 +13,7 @@ from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sessions import LAST, find_session, shown_length
 from agentops_local.analytics.timeline import lines
 from agentops_local.analytics.whole import whole_events
-from agentops_local.cli.common import SESSION, Settings, db_option, examples, screen_width, styled, to_json
+from agentops_local.cli.common import Settings, complete_session, db_option, examples, screen_width, styled, to_json
 from agentops_local.cli.lines import streamed
 from agentops_local.cli.sessions import COLOURS
 from agentops_local.cli.text import one_line
@@ -29,7 +29,12 @@ _INTERVAL = 0.2  # seconds between two looks
         "agentops-local tail -n 0 --json | jq 'select(.kind == \"errors\")'",
     )
 )
-@click.option("--session", type=SESSION, metavar="SESSION", help="Only this one: the beginning of its id, or `last`.")
+@click.option(
+    "--session",
+    shell_complete=complete_session,
+    metavar="SESSION",
+    help="Only this one: the beginning of its id, or `last`.",
+)
 @click.option("--from-start", is_flag=True, help="Begin with the first event there is.")
 @click.option(
     "-n", "count", type=click.IntRange(0), default=10, show_default=True, metavar="N",
@@ -55,7 +60,9 @@ def tail(settings: Settings, session: str | None, from_start: bool, count: int, 
                 raise
         if not chosen and session == LAST:
             raise click.ClickException("there is no session yet, so none is the last")
-        chosen = chosen or session.lower()
+        if not chosen:
+            chosen = session.lower()
+            click.echo(f"waiting: no session begins with {session!r} yet", err=True)
     reader = _objects if as_json else _Lines(settings.utc)
     feed = Feed(path, reader, chosen, None if from_start else count)
     try:

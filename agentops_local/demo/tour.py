@@ -55,7 +55,8 @@ class Tour:
     def run(self) -> ledger.Balance:
         """Goes through all steps; returns what was acknowledged and what is stored."""
         for number, step in enumerate(STEPS, 1):
-            click.secho(f"\n{number}. {step.heading}", bold=True)
+            click.echo()
+            click.secho(f"{number}. {step.heading}", bold=True)
             step.take(self)
         assert self.balance is not None  # noqa: S101 - one of the steps is to count
         return self.balance

@@ -22,11 +22,22 @@ BUSY_TIMEOUT = 10.0  # seconds; only programs that do not know the writers' lock
 _QUICK_CHECK = 0.025  # seconds that opening may spend on looking for damage
 
 
-def connect(path: Path, wal: bool = True) -> sqlite3.Connection:
-    """A connection for writing, in autocommit mode, usable from every thread (the store serialises them)."""
+Begun = Callable[[sqlite3.Connection], object]
+
+
+def connect(path: Path, wal: bool = True, begun: Begun = lambda _: None) -> sqlite3.Connection:
+    """A connection for writing, in autocommit mode, usable from every thread (the store serialises them).
+
+    Args:
+        path: the database file.
+        wal: False for a rollback journal.
+        begun: told the connection before it is used. A fork in a signal handler must be able to close it, or the child
+            takes the locks of its parent for its own.
+    """
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, cached_statements=64
     )
+    begun(connection)
     # No automatic checkpoint: it is the whole p99 of a commit, and the store checkpoints under its own lock. No mmap:
     # with it SQLite before 3.51.3 lost acknowledged commits in a race of two checkpoints and a writer.
     connection.execute("PRAGMA wal_autocheckpoint = 0")
@@ -59,16 +70,14 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_or_create(
-    path: Path, wal: bool, begun: Callable[[sqlite3.Connection], object] = lambda _: None
-) -> sqlite3.Connection:
+def open_or_create(path: Path, wal: bool, begun: Begun = lambda _: None) -> sqlite3.Connection:
     """Opens the database for writing and makes sure that it can be relied on: created if there is none, brought up to
     this version if it is older, looked through for damage.
 
     Args:
         path: the database file, symbolic links resolved.
         wal: False on a filesystem where WAL is unsafe; then a rollback journal is used.
-        begun: told the connection before it is used, so that a fork in a signal handler can close it.
+        begun: as for `connect`.
 
     Raises:
         DatabaseTooNew, ForeignDatabase: the file is left untouched.
@@ -79,12 +88,12 @@ def open_or_create(
     if os.stat(path).st_size > 0:
         # Read-only first: closing a writing connection would move the WAL into a file that is not ours to change.
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)) as probe:
+            begun(probe)
             version = _look(probe, path)
     else:
         version = 0
         _warn_if_emptied(path)
-    connection = connect(path, wal)
-    begun(connection)
+    connection = connect(path, wal, begun)
     try:
         if version == 0:
             _create(connection, path, wal)

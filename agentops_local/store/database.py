@@ -75,6 +75,7 @@ class Database:
         self._file = DatabaseFile(path)
         self._mutex = threading.RLock()
         self._busy = False
+        self._reading = 0
         self._behind = False  # something waits, or a loss is still to be written down
         self._retry_at = 0.0
         self._put_off: deque[tuple[Write, bool]] = deque()
@@ -257,14 +258,18 @@ class Database:
         if self._pid != os.getpid():
             self._enter_child()
         with self._mutex:
+            self._reading += 1
             try:
-                if not self._busy:  # else this thread has the lock already, or is about to take it
-                    self._file.take_turn()
-                connection = self._file.ready()
+                try:
+                    if not self._busy:  # else this thread has the lock already, or is about to take it
+                        self._file.take_turn()
+                    connection = self._file.ready()
+                finally:
+                    if not self._busy:
+                        self._file.lock.release()
+                return query(connection)
             finally:
-                if not self._busy:
-                    self._file.lock.release()
-            return query(connection)
+                self._reading -= 1
 
     def close(self) -> None:
         """Writes what waits, if it can be written now, and closes the connection. The next write opens it again."""
@@ -301,6 +306,8 @@ class Database:
     def before_fork(self) -> None:
         """Waits for the write under way and closes the connection, so that no child inherits it."""
         self._mutex.acquire()
+        if self._busy or self._reading:  # this thread is in the midst of it: a signal handler forks
+            self._file.close_cursors()
         self._release_file(for_fork=True)
 
     def after_fork_in_parent(self) -> None:
@@ -311,6 +318,7 @@ class Database:
         """Makes the child a writer of its own: a new lock, and nothing of what the parent still has to write."""
         self._mutex = threading.RLock()
         self._pid = os.getpid()
+        self._reading = 0
         self._busy = False  # a handler that forked in the midst of a write may write at once: that is undone here
         self._put_off.clear()
         self.waiting.clear()
@@ -322,6 +330,7 @@ class Database:
         """The same in a child that was made without Python's hooks, with the parent's connection in its hands. That is
         closed first: SQLite keeps per process what it has locked, and would take the parent's locks for its own. The
         writers' lock is closed, not released: it is shared with the parent, who may be holding it."""
+        self._file.close_cursors()
         self._file.close()
         self._file.lock.close()
         self.after_fork_in_child()

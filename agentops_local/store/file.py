@@ -10,6 +10,7 @@ held against the hazards of SQLite in a Python process (each of them lost acknow
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import time
@@ -170,29 +171,38 @@ class DatabaseFile:
                 "is slower. Put the database on a local disk with db= or AGENTOPS_LOCAL_DB",
                 self.path,
             )
-        connection = self._reconnect() or opening.open_or_create(self.path, self._wal)
+        connection = self._reconnect()
+        if connection is None:
+            # Another file, or the same after it was closed: an older copy may have been put back meanwhile.
+            if self._generation is not None:
+                self.epoch += 1
+            try:
+                connection = opening.open_or_create(self.path, self._wal, self._hold)
+            except BaseException:
+                self.close()
+                raise
         self._reopen = False
         # The first read makes SQLite open the WAL, whose identity is part of what is watched.
-        generation = opening.generation(connection)
-        if self._generation not in (None, generation):
-            self.epoch += 1
-        self._generation = generation
+        self._generation = opening.generation(connection)
         self._full = not self._wal
         self._file_id = _identity(self._file)
         self._wal_id = _identity(self._wal_file) if self._wal else (0, 0)
-        self._connection = connection
+        self._hold(connection)
         return connection
+
+    def _hold(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
 
     def _reconnect(self) -> sqlite3.Connection | None:
         """The connection after a fork, without looking through the file again; None if it is another file by now. Its
         inode alone would not tell: while nobody has it open, the system may give the same to a new file."""
         if not self._reopen or not self._is_at_path(self._file_id):
             return None
-        connection = opening.connect(self.path, self._wal)
+        connection = opening.connect(self.path, self._wal, self._hold)
         with suppress(sqlite3.Error):
             if opening.generation(connection) == self._generation:
                 return connection
-        connection.close()
+        self.close()
         return None
 
     def _is_at_path(self, known: tuple[int, int]) -> bool:
@@ -225,7 +235,9 @@ class DatabaseFile:
         """Puts a damaged file aside, whole, with its WAL; the next use begins a new one."""
         self.close()
         aside = f"{self._file}.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
-        for suffix in ("", "-wal"):
+        while os.path.lexists(aside):  # a second one within a second must not take the place of the first
+            aside += "+"
+        for suffix in ("", "-wal", "-journal"):
             with suppress(FileNotFoundError):
                 os.replace(self._file + suffix, aside + suffix)
         _remove(f"{self._file}-shm", f"{self._file}-generation")
@@ -252,12 +264,21 @@ class DatabaseFile:
         logger.warning("agentops_local: %s cannot be used (%s); recording to %s instead", refused, error, self.path)
         return True
 
+    def close_cursors(self) -> None:
+        """Ends the statements that a fork finds under way. Since Python 3.11 each of them keeps its connection open, and
+        a child with an open connection takes its parent's locks for its own: what it was told is stored was lost."""
+        for cursor in gc.get_referrers(self._connection) if self._connection is not None else ():
+            if isinstance(cursor, sqlite3.Cursor):
+                with suppress(sqlite3.Error):
+                    cursor.close()
+
     def close(self, for_fork: bool = False) -> None:
         """Closes the connection. The last one to a database also checkpoints, so the writers' lock should be held."""
-        connection, self._connection = self._connection, None
+        connection = self._connection
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+        self._connection = None  # not before: a fork in a handler that runs here must still find it
         self._reopen = for_fork and connection is not None
 
 

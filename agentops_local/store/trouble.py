@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from enum import Enum, auto
+from errno import EBADF
 
 from agentops_local.errors import DatabaseUnusable, StoreFault
 
@@ -34,6 +35,7 @@ _BY_CODE = {
 _BY_WORDS = (
     ("FOREIGN KEY", Trouble.LOST_GROUND),
     ("closed database", Trouble.CLOSED),
+    ("closed cursor", Trouble.CLOSED),
     ("locked", Trouble.FOR_NOW),
     ("readonly", Trouble.UNREACHABLE),
     ("disk I/O", Trouble.FOR_NOW),
@@ -51,6 +53,8 @@ def diagnose(error: BaseException) -> Trouble:
     if isinstance(error, StoreFault):
         return Trouble.FOR_NOW
     if isinstance(error, OSError):
+        if error.errno == EBADF:  # the lock's file, closed by a fork in a handler that interrupted the waiting for it
+            return Trouble.CLOSED
         # EACCES, EPERM, EROFS, ENOENT, ENOTDIR, ELOOP, EISDIR will not get better here; ENOSPC, EMFILE, EIO may.
         return Trouble.UNREACHABLE if error.errno in _HOPELESS else Trouble.FOR_NOW
     if isinstance(error, sqlite3.Error):

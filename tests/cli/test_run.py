@@ -108,7 +108,7 @@ def rival(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "import agentops.partners as a, agentops_local.partners as b; print(a is b)",
         "import agentops_local.client as b, agentops.client as a; print(a.Client() is b.Client())",
         "from importlib import import_module as get; print(get('agentops.session') is get('agentops_local.session'))",
-        "from agentops import *; import agentops_local; print(ActionEvent is agentops_local.ActionEvent)",
+        "from agentops import ActionEvent as a, record; import agentops_local.event as b; print(a is b.ActionEvent)",
     ],
 )
 def test_classic_name_leads_to_our_modules(project: Path, code: str) -> None:

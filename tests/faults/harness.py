@@ -186,7 +186,7 @@ def examine(*dbs: Path | str) -> Truth:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)], db
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == [], db
             events.update(row[0] for row in connection.execute("SELECT id FROM payloads ORDER BY seq"))
-            sessions += [row[0] for row in connection.execute("SELECT id FROM sessions")]
+            sessions += [row[0] for row in connection.execute("SELECT id FROM sessions ORDER BY id")]
             owners += [row[0] for row in connection.execute("SELECT pid FROM owners")]
             lost += connection.execute("SELECT coalesce(sum(events), 0) FROM losses").fetchone()[0]
             for prompt, params in connection.execute("SELECT prompt, params FROM llms"):

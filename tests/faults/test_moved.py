@@ -166,7 +166,7 @@ def test_a_database_put_in_the_place_of_another(project: Path, spawn: Spawn, wri
     after = _record(programs) + _record(programs)
     _finish(programs)
     truth = check(acks(other) + after, DB)
-    assert truth.sessions == [OTHER, SESSION]
+    assert truth.sessions == [SESSION, OTHER]
     assert truth.events.total() == len(acks(other)) + len(after)
 
 

@@ -68,7 +68,12 @@ INNER_NAMES = [
 
 def test_public_names_are_pinned() -> None:
     """The package shows the names users of AgentOps 0.3.x know, and no name gets in by accident."""
-    assert set(agentops_local.__all__) == PUBLIC_NAMES
+    assert set(dir(agentops_local)) - {"__version__"} == PUBLIC_NAMES
+
+
+def test_star_import_needs_no_extra() -> None:
+    """`from agentops_local import *` leaves out the names that need LangChain, and no other."""
+    assert set(agentops_local.__all__) == PUBLIC_NAMES - {"AsyncLangchainCallbackHandler", "LangchainCallbackHandler"}
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC_NAMES))

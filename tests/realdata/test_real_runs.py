@@ -27,13 +27,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def runs() -> list[Run]:
+    """The runs, as they lie in the file."""
     assert FILE is not None
     return real_runs.load(FILE)
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The runs, replayed."""
+    """The runs, recorded by four processes."""
     assert FILE is not None
     path = tmp_path_factory.mktemp("realdata") / "agentops.db"
     real_runs.replay_all(FILE.resolve(), path)
@@ -42,6 +43,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def connection(database: Path) -> Iterator[sqlite3.Connection]:
+    """The database as any SQLite program opens it."""
     with closing(sqlite3.connect(database)) as opened:
         yield opened
 

@@ -388,7 +388,7 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     ],
     "array": lambda: array.array("d", [1.5, math.nan]),
     "range": lambda: range(10**18),
-    "bytes of text": lambda: "é\n".encode(),
+    "bytes of text": "é\n".encode,
     "bytes of no text": lambda: bytes(range(256)),
     "bytearray": lambda: bytearray(b"abc\0"),
     "memoryview": lambda: memoryview(b"abcdef")[::2],
@@ -483,35 +483,32 @@ floats = st.floats(allow_nan=False, allow_infinity=False)
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | floats | texts
 plain = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=40)
 
-odd = st.sampled_from(sorted(set(HOSTILE) - {name for name in HOSTILE if "5 MB" in name or "00" in name}))
+# Not for a property: what is large, what never ends, and what raises when hypothesis itself looks at it.
+LARGE = re.compile("0|million|megabyte|large|sixfold|multiply|endless|always|raise|all kinds")
+odd = st.sampled_from(sorted(name for name in HOSTILE if not LARGE.search(name))).map(lambda name: HOSTILE[name]())
 any_text = st.text(st.characters(), max_size=30)
-leaves = (
-    scalars | any_text | st.integers() | st.floats() | st.binary(max_size=50) | st.decimals() | st.fractions()
-    | st.datetimes() | st.timedeltas() | st.uuids() | st.complex_numbers() | odd.map(lambda name: HOSTILE[name]())
-)  # fmt: skip
-keys = (
-    any_text
-    | st.integers()
-    | st.floats()
-    | st.booleans()
-    | st.none()
-    | st.binary()
-    | st.tuples(st.integers(), any_text)
-)
-anything = st.recursive(
-    leaves,
-    lambda inner: (
-        st.lists(inner, max_size=6)
-        | st.dictionaries(keys, inner, max_size=6)
-        | st.tuples(inner, inner)
-        | st.builds(Point, inner, inner)
-        | st.builds(Step, inner)
-        | inner.map(lambda value: types.MappingProxyType({"proxy": value}))
-        | inner.map(lambda value: collections.deque([value]))
-        | inner.map(ValueError)
-    ),
-    max_leaves=15,
-)
+numbers = st.integers() | st.floats() | st.decimals() | st.fractions() | st.complex_numbers()
+times = st.datetimes() | st.dates() | st.times() | st.timedeltas()
+tame = scalars | any_text | numbers | times | st.binary(max_size=50) | st.uuids()
+tuples = st.tuples(st.integers(), any_text)
+keys = any_text | numbers | st.booleans() | st.none() | st.binary() | times | tuples
+
+
+def mixture(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Containers of many kinds around such leaves."""
+    return st.recursive(
+        leaves,
+        lambda inner: (
+            st.lists(inner, max_size=6)
+            | st.dictionaries(keys, inner, max_size=6)
+            | st.builds(Point, inner, inner)
+            | st.builds(Step, inner)
+            | inner.map(lambda value: types.MappingProxyType({"proxy": value}))
+            | inner.map(lambda value: collections.deque([value]))
+            | inner.map(ValueError)
+        ),
+        max_leaves=15,
+    )
 
 
 @both
@@ -532,7 +529,7 @@ def test_plain_data_comes_back_equal_beside_an_odd_object(dump: Callable[..., by
     }
 
 
-@given(anything, st.integers(2, 3_000))
+@given(mixture(tame | odd), st.integers(2, 3_000))
 def test_any_mixture_becomes_strict_json_within_any_limit(value: object, limit: int) -> None:
     """No mixture of values and no limit makes dump raise, overrun, or write what a database refuses."""
     read(dump(value, limit), limit)
@@ -548,11 +545,10 @@ def test_what_fits_is_never_cut(value: object, more: int) -> None:
     assert dump(odd, len(dump(odd)) + more) == dump(odd)
 
 
-@given(anything)
+@given(mixture(tame))
 def test_both_encoders_agree(value: object) -> None:
     """Without orjson the same data is stored."""
-    if "time" not in repr(type(value)):
-        assert type(read(dump(value))) is type(read(dump_by_json(value)))
+    assert read(dump(value)) == read(dump_by_json(value))
 
 
 @given(plain)
@@ -650,7 +646,7 @@ def test_depth_is_bounded_and_marked() -> None:
     assert f"deeper than {serialize.MAX_DEPTH} levels" in dump(HOSTILE["10,000 lists deep"]()).decode()
 
 
-# ------------------------------------------------------------------------------------------------------ what it does not
+# ----------------------------------------------------------------------------------------------------- what it does not
 
 
 def test_importing_it_loads_nothing_of_a_third_party() -> None:
@@ -800,7 +796,6 @@ def test_a_dict_that_its_own_items_change_is_stored() -> None:
 
 def test_a_stack_that_is_nearly_full_is_enough() -> None:
     """Near the recursion limit something is stored still, and nothing is raised."""
-
     value = {"a": [[[Step([object()])]]], "b": 1}
     entered = 0
 
@@ -915,7 +910,7 @@ def test_the_reprs_length_is_bounded() -> None:
     assert len(read(dump(ReprOf("x" * 1_000_000)))) < serialize.REPR_LIMIT + 100
 
 
-# ---------------------------------------------------------------------------------------------- redaction, and libraries
+# --------------------------------------------------------------------------------------------- redaction, and libraries
 
 
 def test_a_redactor_that_raises_stores_nothing() -> None:
