@@ -331,6 +331,8 @@ class Client:
         for recorder in list(self._recorders.values()):
             with faults.contained("closing the database at exit"):
                 recorder.close()
+        if isinstance(crash, KeyboardInterrupt):
+            _remember_ctrl_c()
 
 
 def _uncaught() -> BaseException | None:
@@ -340,6 +342,15 @@ def _uncaught() -> BaseException | None:
         return None
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return error if isinstance(error, BaseException) else None
+
+
+def _remember_ctrl_c() -> None:
+    """Python forgets that Ctrl-C has ended the program whenever a text is evaluated, as a NamedTuple does in a module
+    that is loaded at the exit; then the exit status would be 1, and a shell's loop would go on."""
+    try:
+        exec("raise KeyboardInterrupt")  # noqa: S102 - our own text
+    except KeyboardInterrupt:
+        pass
 
 
 def _session_uuid(session_id: str | UUID) -> UUID:

@@ -46,7 +46,8 @@ def parse_us(stamp: object) -> int | None:
         if isinstance(stamp, datetime):
             if stamp.tzinfo is None:
                 stamp = stamp.replace(tzinfo=timezone.utc)
-            return (stamp - _EPOCH) // _MICROSECOND
+            since = stamp - _EPOCH  # by its parts: `// _MICROSECOND` costs twice as much, and each event has two times
+            return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
         if isinstance(stamp, (int, float)) and not isinstance(stamp, bool):
             return (_EPOCH + timedelta(seconds=stamp) - _EPOCH) // _MICROSECOND
     except (ValueError, OverflowError):

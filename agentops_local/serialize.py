@@ -168,7 +168,7 @@ class _Walk:
                 return _READERS[kind](self, value, depth)
             if id(value) in self.inside or depth > MAX_DEPTH:
                 return self.text("<cycle>" if id(value) in self.inside else f"[cut: deeper than {MAX_DEPTH} levels]")
-            if self.embeds and 1 <= depth <= 2 and (out := _dump_plain(value, self.room)):
+            if self.embeds and 1 <= depth <= 2 and kind in _CONTAINERS and (out := _dump_plain(value, self.room)):
                 self.spend(len(out))  # one odd object among many plain ones must not make them all slow
                 return _fragment(out)
             self.inside.add(id(value))
@@ -223,9 +223,9 @@ class _Walk:
 
     def fit(self, text: str, total: int, unit: str, is_cut: bool) -> str:
         """`text` as it is, or shortened to the room and marked."""
-        keep = len(text)
-        size = len(_encode(text)) + 1 if self.sparing else keep
+        size = len(_encode(text)) + 1 if self.sparing and not is_cut else len(text)
         is_cut = is_cut or (self.sparing and size > self.room)
+        keep = min(len(text), max(0, self.room - 80))
         self.cut_text = self.cut_text or is_cut
         while is_cut:
             marked = text[:keep] + _mark(keep, total, unit)

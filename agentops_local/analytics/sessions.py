@@ -152,7 +152,7 @@ def list_sessions(
         state: only those in this one of `STATES`; "indeterminate" takes in the died and the unknown.
     """
     found: list[Summary] = []
-    for row in _rows(connection, tags):
+    for row in _rows(connection, tags, min(limit or _PAGE, _PAGE)):
         status = judge(row["end_us"], [] if row["end_us"] is not None else owners_of(connection, row["seq"]))
         if state is None or _is_in(state, row["end_state"], status):
             found.append(_summary(connection, row, status))
@@ -212,12 +212,12 @@ def tag_list(text: str) -> list[str]:
     return [str(tag) for tag in tags] if isinstance(tags, list) else []
 
 
-def _rows(connection: sqlite3.Connection, tags: Sequence[str]) -> Iterator[sqlite3.Row]:
+def _rows(connection: sqlite3.Connection, tags: Sequence[str], size: int) -> Iterator[sqlite3.Row]:
     before = 1 << 62
     while True:
-        page = connection.execute(PAGE, (before, json.dumps(list(tags)), _PAGE)).fetchall()
+        page = connection.execute(PAGE, (before, json.dumps(list(tags)), size)).fetchall()
         yield from page
-        if len(page) < _PAGE:
+        if len(page) < size:
             return
         before = page[-1]["seq"]
 

@@ -25,7 +25,7 @@ _OF_SESSION = f"SELECT {_COLUMNS} FROM events e WHERE e.session = ?"  # noqa: S6
 _FAILED = """
 SELECT failed.name, count(*) AS times
 FROM events error JOIN events failed ON failed.session = error.session AND failed.id = error.trigger_id
-WHERE error.kind = 'errors' AND error.trigger_kind = 'tools' AND (?1 IS NULL OR error.session = ?1)
+WHERE error.kind = 'errors' AND error.trigger_kind = 'tools' AND error.session BETWEEN ? AND ?
 GROUP BY failed.name
 """
 _SESSIONS = "SELECT count(*) FROM sessions WHERE id <> ''"
@@ -124,7 +124,8 @@ def stats(connection: sqlite3.Connection, session: int | None = None) -> Stats:
     found = Stats(1 if session is not None else int(connection.execute(_SESSIONS).fetchone()[0]))
     for row in _rows(connection, session):
         found.add(row)
-    for row in connection.execute(_FAILED, (session,)).fetchall():
+    sessions = (0, 1 << 62) if session is None else (session, session)
+    for row in connection.execute(_FAILED, sessions).fetchall():
         if (row["name"] or "") in found.tools:
             found.tools[row["name"] or ""].failed = row["times"]
     return found

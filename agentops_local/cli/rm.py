@@ -27,9 +27,10 @@ from agentops_local.cli.erasing import erase, rewrite_option, tell
 @db_option
 @click.pass_obj
 def rm(settings: Settings, sessions: tuple[str, ...], force: bool, rewrite: bool, as_json: bool) -> None:
-    """Erase sessions: from the tables, from the file and from its write-ahead log.
+    """Erase sessions, for good.
 
-    SESSION is the beginning of an id, or `last`. Messages that another session holds as well stay, for that one.
+    From the tables, from the file and from its write-ahead log. SESSION is the beginning of an id, or `last`. Messages
+    that another session holds as well stay, for that one.
     Without a SESSION what an earlier erasure has left is finished.
 
     A running session is refused, with exit code 1, and then none is erased. With --force what it has recorded so far is

@@ -31,7 +31,9 @@ _WIDE_FROM = 100  # columns of the terminal; below, the kinds of events share a 
         "agentops-local sessions --tag nightly --limit 0 --json | jq '.[].cost'",
     )
 )
-@click.option("--limit", "-n", type=click.IntRange(0), default=20, show_default=True, help="How many; 0 for all.")
+@click.option(
+    "--limit", "-n", type=click.IntRange(0), default=20, show_default=True, metavar="N", help="The newest N; 0 for all."
+)
 @click.option("--tag", multiple=True, metavar="TAG", help="Only those with this tag; may be repeated: all of them.")
 @click.option(
     "--state",

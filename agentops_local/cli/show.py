@@ -54,7 +54,7 @@ _DEFAULT_AGENT = "Default Agent"
 )
 @click.argument("session", shell_complete=complete_session)
 @click.option(
-    "--events", "-n", type=click.IntRange(0), default=200, show_default=True, help="The last so many; 0 for all."
+    "--events", "-n", type=click.IntRange(0), default=200, show_default=True, metavar="N", help="The last N; 0 for all."
 )
 @click.option("--full", is_flag=True, help="Show what went in and came out of each event, whole.")
 @json_option

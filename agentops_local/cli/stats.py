@@ -48,10 +48,10 @@ _ERRORS = (Column("ERROR", least=8), _EVENTS)
 @db_option
 @click.pass_obj
 def stats(settings: Settings, session: str | None, as_json: bool) -> None:
-    """Count events, tokens and costs, and measure latencies, of one SESSION or of all.
+    """Sum up events, tokens, costs and latencies.
 
-    SESSION is the beginning of an id, or `last`. P50 and P95: half, and 95 of 100, took no longer. Costs are summed
-    exactly; calls without a price are counted as unpriced.
+    Of one SESSION (the beginning of its id, or `last`), or of all. P50 and P95: half, and 95 of 100, took no longer.
+    Costs are summed exactly; calls without a price are counted as unpriced.
     """
     with reading(settings.path()) as connection:
         number = None if session is None else summary(connection, pick(connection, session)).seq

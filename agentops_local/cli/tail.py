@@ -44,7 +44,9 @@ _INTERVAL = 0.2  # seconds between two looks
 @db_option
 @click.pass_obj
 def tail(settings: Settings, session: str | None, from_start: bool, count: int, as_json: bool) -> None:
-    """Follow events as they are committed, by whichever process; Ctrl-C ends it, with exit code 0.
+    """Follow events as they are committed.
+
+    Events of all processes, in the order of their commits. Ctrl-C ends it, with exit code 0.
 
     A database or a session that is not there yet is waited for, and one that is put in the place of another is
     followed in its turn.

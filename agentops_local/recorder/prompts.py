@@ -47,10 +47,6 @@ class _Encoded:
         return blake2b(dump(other, MEDIA_LIMIT), digest_size=16).digest() == self._digest
 
 
-_STR = frozenset({str})
-_PLAIN = frozenset({str, type(None)})
-
-
 class _Loose(Exception):
     """A message is not made of dict, list, str and None alone."""
 
@@ -74,9 +70,13 @@ def _text(key: object) -> str:
 
 def remembered(message: object) -> object:
     """What is kept of a message: equal to it, and to nothing that would be stored differently."""
-    if type(message) is dict and _PLAIN.issuperset(map(type, message.values())) and _STR.issuperset(map(type, message)):
-        return message.copy()  # the usual message: text by reference, which nobody can change
     try:
+        if type(message) is dict:
+            for key, value in message.items():
+                if type(value) is not str or type(key) is not str:
+                    break
+            else:
+                return message.copy()  # the usual message: text by reference, which nobody can change
         return _copy(message)
     except (_Loose, RecursionError, RuntimeError):  # RuntimeError: another thread changes it
         return _Encoded(dump(message, MEDIA_LIMIT))
@@ -127,7 +127,7 @@ class PromptTree:
         most = 0
         for conversation in self._conversations.get(_first(prompt), ()):
             if conversation.epoch == epoch:
-                common = _common(conversation.messages, prompt)
+                common = _common(conversation.messages, prompt, most)
                 if common > most:
                     best, most = conversation, common
                     if most == len(prompt) or most >= len(conversation.messages) - 1:
@@ -149,11 +149,9 @@ class PromptTree:
         # What it continues is no longer needed: a prompt that goes on from there finds the same prefix in this one.
         continued = base if base is not None and common >= len(base.messages) - 1 else None
         dropped = continued.size if continued is not None else 0
-        for conversation in self._conversations.pop(first, ()):
-            if len(recent) == REMEMBERED:
-                dropped += conversation.size
-            elif conversation is not continued:
-                recent.append(conversation)
+        recent += [conversation for conversation in self._conversations.pop(first, ()) if conversation is not continued]
+        if len(recent) > REMEMBERED:
+            dropped += recent.pop().size
         self._conversations[first] = recent
         self._bytes += size - dropped
         if len(self._conversations) > 2 * REMEMBERED or self._bytes > REMEMBERED_BYTES:
@@ -178,12 +176,13 @@ def _first(prompt: Sequence[object]) -> object:
     return text if type(text) is str else None
 
 
-def _common(old: list[object], new: Sequence[object]) -> int:
-    """How many messages at the beginning are equal."""
+def _common(old: list[object], new: Sequence[object], most: int) -> int:
+    """How many messages at the beginning are equal, if they are more than `most`; else no matter what up to that."""
     try:
-        if not new or not old or old[0] != new[0]:
-            return 0
         length = min(len(old), len(new))
+        # Most conversations that begin alike are told apart by this one.
+        if length <= most or old[most] != new[most]:
+            return 0
         # Nearly always all of them, or all but the completion, are the same: one comparison in C.
         for end in (length, length - 1):
             if old[:end] == new[:end]:
@@ -204,7 +203,7 @@ def grow(connection: sqlite3.Connection, parent: int | None, nodes: Sequence[Nod
     """
     execute = connection.execute
     numbers: list[int] = []
-    contents = [place(connection, node.content) for node in nodes]
+    contents = [content if type(content) is str else place(connection, content) for _, content in nodes]
     index = 0
     if parent is None and nodes:
         top, found = execute(_ROOT, (nodes[0].hash(),)).fetchone()

@@ -137,6 +137,11 @@ def _create(connection: sqlite3.Connection, path: Path, wal: bool) -> None:
     generation = clock.new_id()
     connection.execute("BEGIN IMMEDIATE")
     try:
+        # Whoever lost the writers' lock on the way (its file was removed, a handler forked) may come second.
+        if connection.execute("PRAGMA user_version").fetchone()[0] != 0:
+            connection.execute("ROLLBACK")
+            connection.execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
+            return
         for statement in statements(schema_text()):
             connection.execute(statement)
         facts = (("generation", str(generation)), ("created_us", clock.now_us()), ("created_by", "agentops_local"))

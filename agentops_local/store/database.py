@@ -76,6 +76,7 @@ class Database:
         self._mutex = threading.RLock()
         self._busy = False
         self._reading = 0
+        self._forks = 0  # made by handlers in the midst of a write or a read
         self._behind = False  # something waits, or a loss is still to be written down
         self._retry_at = 0.0
         self._put_off: deque[tuple[Write, bool]] = deque()
@@ -165,9 +166,12 @@ class Database:
         attempt = 0
         while True:
             attempt += 1
+            forks = self._forks
             try:
                 file.take_turn()
                 connection = file.ready()
+                if forks != self._forks:
+                    continue  # a handler has forked: the lock and the connection are gone
                 file.set_durability(power or self.power)
                 if write.single_in == file.epoch:
                     write.run(connection, file.epoch)
@@ -179,7 +183,7 @@ class Database:
                 return
             except (sqlite3.Error, OSError, DatabaseUnusable) as error:
                 file.roll_back()
-                if attempt >= _ATTEMPTS or not self._mend(error):
+                if attempt >= _ATTEMPTS or not (forks != self._forks or self._mend(error)):
                     raise
             except BaseException:
                 file.roll_back()
@@ -307,6 +311,7 @@ class Database:
         """Waits for the write under way and closes the connection, so that no child inherits it."""
         self._mutex.acquire()
         if self._busy or self._reading:  # this thread is in the midst of it: a signal handler forks
+            self._forks += 1
             self._file.close_cursors()
         self._release_file(for_fork=True)
 

@@ -102,6 +102,8 @@ class DatabaseFile:
                 what = "it was replaced"
         except FileNotFoundError as gone:
             what = "it was removed or renamed" if gone.filename == self._file else "its WAL was removed"
+        if connection is not self._connection:
+            return self.ready()  # a handler has forked: the WAL went with the connection
         self._abandon(connection, what)
         return self._open()
 

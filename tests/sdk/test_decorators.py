@@ -330,7 +330,7 @@ def test_a_decorated_function_looks_the_same(decorator: Decorator) -> None:
         yield 1
 
     plain.mark = 7  # type: ignore[attr-defined]
-    decorated = decorator()(plain)
+    decorated: Any = decorator()(plain)
     assert (decorated.__name__, decorated.__qualname__) == ("plain", plain.__qualname__)
     assert (decorated.__doc__, decorated.__module__) == ("Says something.", __name__)
     assert (decorated.__annotations__, decorated.mark) == (plain.__annotations__, 7)
