@@ -82,12 +82,14 @@ class Configuration:
             client: accepted for the classic SDK's sake, and ignored.
 
         Raises:
-            WrongUse: for a value that cannot be accepted; what was set before it stays.
+            WrongUse: for a value that cannot be accepted; what was set before it stays. Redaction rules that cannot be
+                understood leave every payload out until there are some that can.
         """
         if durability is not None:
             self.durability = _durability(durability)
         if redact is not None:
-            make_redactor(redact)  # tells now what is wrong with the rules, not at the first event
+            self.redact = _withhold  # until the rules are understood: a slip in them must not open the door
+            make_redactor(redact)
             self.redact = redact
         if default_tags is not None:
             self.default_tags.update(tag_list(default_tags))
@@ -122,6 +124,10 @@ class Configuration:
     def __repr__(self) -> str:
         shown = {name: ("***" if name.endswith("_key") and value else value) for name, value in vars(self).items()}
         return f"Configuration({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def _withhold(payload: object) -> object:  # noqa: ARG001 - that is its purpose
+    return "[left out: the rules given to redact= were refused]"
 
 
 def make_redactor(rules: object) -> Redactor | None:

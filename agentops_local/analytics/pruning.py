@@ -17,7 +17,6 @@ _BYTES = {
     "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
     "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
 }  # fmt: skip
-_FILL = 1.05  # pages are not full to the last byte; what is not enough is measured, and more goes
 
 _ALL = "SELECT seq, id, init_us, end_us FROM sessions WHERE id <> '' ORDER BY seq"
 _PAYLOADS = ("params", "returns", "logs", "screenshot", "details", "extra")
@@ -55,38 +54,38 @@ class Plan:
     erasable: frozenset[Status]
     before_us: int | None
     most: int | None
-    _scale: float = _FILL  # bytes of the file for a byte of content, as far as is known
-    _kept: int = 0
 
     def make(self, connection: sqlite3.Connection) -> list[Candidate]:
-        """The sessions that are to go now, oldest first. Asked again after they are gone, it learns from the size that
-        the rest really has."""
+        """The sessions that are to go now, oldest first."""
         rest = candidates(connection)
         going: list[Candidate] = []
         if self.before_us is not None:
             going = [one for one in rest if one.over_us < self.before_us and one.status in self.erasable]
-            rest = [one for one in rest if one not in going]
-        used = used_bytes(connection)
-        if self.most is not None and used > self.most:
-            if self._kept:
-                self._scale = max(self._scale * 1.02, used / self._kept)
-            going += self._too_large(connection, rest, self.most)
+        if self.most is not None:
+            gone = {one.seq for one in going}
+            going += self._too_large(connection, [one for one in rest if one.seq not in gone], self.most)
         return sorted(going, key=lambda one: one.seq)
 
     def _too_large(self, connection: sqlite3.Connection, rest: Sequence[Candidate], most: int) -> list[Candidate]:
         """The oldest that must go so that the others fit.
 
-        A message that several sessions share weighs once, for the newest of them: it is not freed before that one goes.
+        They are weighed in the order in which they would stay: first those that stay anyway, then the newest. So what
+        several share weighs once, for the last of them to go: it is not freed before. What the file holds beside
+        content (indexes, what is not filled) is reckoned in proportion; asked again after they are gone, it finds more
+        to go if that was too little.
         """
+        used = used_bytes(connection)
+        if used <= most:
+            return []
+        order = sorted(rest, key=lambda one: (one.status in self.erasable, -one.seq))
         marks = Marks(connection)
-        self._kept = sum(_weight(connection, marks, one) for one in rest if one.status not in self.erasable)
-        going = [one for one in rest if one.status in self.erasable]
-        while going:
-            weight = _weight(connection, marks, going[-1])
-            if (self._kept + weight) * self._scale > most:
-                break
-            self._kept += weight
-            going.pop()
+        weights = [_weight(connection, marks, one) for one in order]
+        room = most * sum(weights) / used
+        going = []
+        for one, weight in zip(order, weights, strict=True):
+            room -= weight
+            if room < 0 and one.status in self.erasable:
+                going.append(one)
         return going
 
 
@@ -115,7 +114,7 @@ def parse_age(text: str) -> int:
     Raises:
         WrongUse: if it is none.
     """
-    match = re.fullmatch(r"(\d{1,9})\s*([smhdw])", text.strip().lower())
+    match = re.fullmatch(r"([0-9]{1,9})\s*([smhdw])", text.strip().lower())
     if match is None:
         raise WrongUse(f"{text!r} is no age: write 30d, 12h, 2w or 90m")
     return int(match[1]) * _SECONDS[match[2]]
@@ -127,7 +126,7 @@ def parse_size(text: str) -> int:
     Raises:
         WrongUse: if it is none.
     """
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmgt]?i?b|)", text.strip().lower())
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*((?:[kmgt]i?)?b|)", text.strip().lower())
     if match is None:
         raise WrongUse(f"{text!r} is no size: write 500MB, 1.5GB or 200MiB")
     return int(float(match[1]) * _BYTES[match[2]])

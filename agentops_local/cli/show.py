@@ -26,7 +26,7 @@ from agentops_local.cli.common import (
 )  # fmt: skip
 from agentops_local.cli.sessions import COLOURS, how_it_ended, token_pair
 from agentops_local.cli.table import Cell, Column, Row, table
-from agentops_local.cli.text import counted, many, moment, money, offset, one_line, seconds
+from agentops_local.cli.text import counted, many, moment, money, offset, one_line, seconds, wrap
 
 _EVENTS = (
     Column("AFTER", right=True),
@@ -102,35 +102,37 @@ def _print_json(connection: sqlite3.Connection, found: Summary, events: int) -> 
 
 def _header(connection: sqlite3.Connection, found: Summary, utc: bool) -> Iterator[str]:
     """The session, its host, processes and agents."""
-    counts = found.counts
     yield styled(f"Session {found.id}", bold=True)
-    yield _field("state", styled(_state(found, utc), fg=COLOURS.get(found.state)))
-    ended = f" to {moment(found.end_us, utc)}" if found.end_us is not None else ""
-    yield _field("time", f"{moment(found.init_us, utc)}{ended} ({seconds(found.duration_s)})")
-    if found.tags:
-        yield _field("tags", ", ".join(map(one_line, found.tags)))
-    kinds = ", ".join(counted(kind, count) for kind, count in counts.kinds.items() if count)
-    yield _field("events", f"{counts.events:,}" + (f" ({kinds})" if kinds else ""))
-    priced = f" ({many(counts.unpriced, 'call')} unpriced)" if counts.unpriced and counts.cost else ""
-    if counts.kinds["llms"]:
-        yield _field("tokens", f"{counts.prompt_tokens:,} in, {counts.completion_tokens:,} out")
-        yield _field("cost", money(counts.cost, counts.unpriced) + priced)
-    host = story.host(connection, found.seq)
-    if host:
-        yield _field("host", one_line(" · ".join(host)))
-    video = story.video(connection, found.seq)
-    if video:
-        yield _field("video", one_line(video))
+    for name, text in _fields(connection, found, utc):
+        head = f"  {name:<8}"
+        lines = wrap(text, screen_width(), " " * len(head), head) if text else []
+        if name == "state":
+            lines = [styled(line, fg=COLOURS.get(found.state)) for line in lines]
+        yield from lines
     yield from _processes(connection, found, utc)
     yield from _agents(connection, found)
 
 
+def _fields(connection: sqlite3.Connection, found: Summary, utc: bool) -> Iterator[tuple[str, str]]:
+    counts = found.counts
+    yield "state", _state(found, utc)
+    ended = f" to {moment(found.end_us, utc)}" if found.end_us is not None else ""
+    yield "time", f"{moment(found.init_us, utc)}{ended} ({seconds(found.duration_s)})"
+    yield "tags", ", ".join(found.tags)
+    kinds = ", ".join(counted(kind, count) for kind, count in counts.kinds.items() if count)
+    yield "events", f"{counts.events:,}" + (f" ({kinds})" if kinds else "")
+    if counts.kinds["llms"]:
+        priced = f" ({many(counts.unpriced, 'call')} unpriced)" if counts.unpriced and counts.cost else ""
+        yield "tokens", f"{counts.prompt_tokens:,} in, {counts.completion_tokens:,} out"
+        yield "cost", money(counts.cost, counts.unpriced) + priced
+    yield "host", " · ".join(story.host(connection, found.seq))
+    yield "video", story.video(connection, found.seq) or ""
+
+
 def _state(found: Summary, utc: bool) -> str:
     sentence = how_it_ended(found, utc)
-    if sentence:
-        return one_line(sentence)
-    reason = f": {one_line(found.end_state_reason)}" if found.end_state_reason else ""
-    return f"{found.state}{reason}"
+    reason = f": {found.end_state_reason}" if found.end_state_reason else ""
+    return sentence or f"{found.state}{reason}"
 
 
 def _processes(connection: sqlite3.Connection, found: Summary, utc: bool) -> Iterator[str]:
@@ -155,10 +157,6 @@ def _agents(connection: sqlite3.Connection, found: Summary) -> Iterator[str]:
         yield from table(
             (Column("AGENT"), Column("ID")), [(agent["name"], agent["id"]) for agent in agents], screen_width()
         )
-
-
-def _field(name: str, text: str) -> str:
-    return f"  {name:<8}{text}"
 
 
 def _row(line: Line, found: Summary) -> Row:

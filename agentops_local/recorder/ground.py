@@ -86,6 +86,15 @@ def agent(connection: sqlite3.Connection, place: Place, agent_id: str, name: str
     return known
 
 
+def name_agent(connection: sqlite3.Connection, place: Place, agent_id: str, name: str) -> None:
+    """Makes an agent known under this name; one that is known under another is renamed."""
+    number = agent(connection, place, agent_id, name)
+    connection.execute(
+        f"UPDATE agents SET name = ?, revision = {_NEXT_AGENT_REVISION} WHERE seq = ? AND name <> ?",  # noqa: S608
+        (name, number, name),
+    )
+
+
 def environment(connection: sqlite3.Connection, place: Place, state: SessionState) -> None:
     """Writes the host environment of a session, the lasting part of it once for all sessions that share it."""
     if state.environment is None:

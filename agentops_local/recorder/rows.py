@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from uuid import UUID
 
 from agentops_local import clock
@@ -61,6 +61,15 @@ def text(value: object, redact: Redact) -> str | None:
     return raw.decode()
 
 
+def words(value: object) -> str:
+    """The text of a value, whatever it is: its own, or its JSON where it has none to give."""
+    try:
+        value = str(value)
+    except Exception:  # noqa: BLE001, S110 - what a user's __str__ raises must not cost the event
+        pass
+    return text(value, None) or ""
+
+
 def count(value: object) -> int | None:
     """A number of tokens; None if it is none."""
     if value is None:
@@ -68,12 +77,12 @@ def count(value: object) -> int | None:
     if type(value) is int and 0 <= value <= _LARGEST:
         return value
     try:
-        number = int(str(value)) if not isinstance(value, float) else int(value)
-    except (TypeError, ValueError, OverflowError):
+        number = int(value) if isinstance(value, float) else int(words(value))
+    except (ValueError, OverflowError):
         number = -1
     if 0 <= number <= _LARGEST:
         return number
-    logger.warning("agentops_local: %r is no number of tokens; it is left out", value)
+    logger.warning("agentops_local: %s is no number of tokens; it is left out", _shown(value))
     return None
 
 
@@ -85,14 +94,19 @@ def money(value: object) -> int | None:
     if value is None:
         return None
     try:
-        amount = value if isinstance(value, Decimal) else Decimal(str(value))
+        amount = value if isinstance(value, Decimal) else Decimal(words(value))
         scaled = int((amount * _PUSD).to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError):
+    except (ArithmeticError, ValueError):
         scaled = _LARGEST + 1
     if abs(scaled) <= _LARGEST:
         return scaled
-    logger.warning("agentops_local: %r is no cost in US dollars; the call counts as unpriced", value)
+    logger.warning("agentops_local: %s is no cost in US dollars; the call counts as unpriced", _shown(value))
     return None
+
+
+def _shown(value: object) -> str:
+    """A value in a warning: short, and never a failure of its own."""
+    return dump(value, 200).decode()
 
 
 def uuid_bytes(value: object) -> bytes | None:
@@ -100,7 +114,7 @@ def uuid_bytes(value: object) -> bytes | None:
     if type(value) is UUID:
         return value.bytes
     try:
-        return UUID(str(value)).bytes
+        return UUID(words(value)).bytes
     except ValueError:
         return None
 
@@ -111,7 +125,7 @@ def microseconds(stamp: object, otherwise: int | None) -> int | None:
         return otherwise
     us = clock.parse_us(stamp)
     if us is None:
-        logger.warning("agentops_local: %r is no time (use ISO 8601, as 2026-01-31T12:00:00+00:00)", stamp)
+        logger.warning("agentops_local: %s is no time (use ISO 8601, as 2026-01-31T12:00:00+00:00)", _shown(stamp))
     return otherwise if us is None else us
 
 
@@ -122,7 +136,7 @@ def common_row(event: Event, parent: bytes | None, redact: Redact) -> list[Value
     elif isinstance(event, ErrorEvent):
         kind = _ERROR
     else:
-        kind = event.event_type.value if isinstance(event.event_type, EventType) else str(event.event_type)
+        kind = event.event_type.value if isinstance(event.event_type, EventType) else words(event.event_type)
     end = microseconds(event.end_timestamp, None)
     begin = microseconds(event.init_timestamp, None)
     return [

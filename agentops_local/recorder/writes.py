@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 from agentops_local import clock
 from agentops_local.event import ErrorEvent, Event, LLMEvent
 from agentops_local.recorder import rows
-from agentops_local.recorder.ground import agent, environment, ground, update
+from agentops_local.recorder.ground import agent, environment, ground, name_agent, update
 from agentops_local.recorder.payload import Recipe, place
 from agentops_local.recorder.prompts import Node, PromptTree, grow
 from agentops_local.recorder.state import Place, SessionState
@@ -231,7 +231,7 @@ def set_environment(state: SessionState) -> SessionWrite:
 
 def add_agent(state: SessionState, agent_id: str, name: str) -> SessionWrite:
     """An agent of the session."""
-    return SessionWrite(state, lambda connection, known: agent(connection, known, agent_id, name))
+    return SessionWrite(state, lambda connection, known: name_agent(connection, known, agent_id, name))
 
 
 def join(state: SessionState) -> SessionWrite:
@@ -282,7 +282,7 @@ def _leave(connection: sqlite3.Connection, known: Place, manner: str) -> None:
 
 def _end(connection: sqlite3.Connection, known: Place, state: SessionState) -> bool:
     (is_open,) = connection.execute(
-        "SELECT end_us IS NULL OR auto_ended FROM sessions WHERE seq = ?", (known.session,)
+        "SELECT end_us IS NULL OR (auto_ended AND NOT ?) FROM sessions WHERE seq = ?", (state.auto_ended, known.session)
     ).fetchone()
     if is_open:
         update(
@@ -309,10 +309,11 @@ def event_write(
             rows.text(event.code, redact),
             rows.payload(event.details, redact),
             rows.uuid_bytes(trigger.id) if trigger is not None else None,
-            str(getattr(trigger.event_type, "value", trigger.event_type)) if trigger is not None else None,
+            rows.words(getattr(trigger.event_type, "value", trigger.event_type)) if trigger is not None else None,
         ]
         return ErrorWrite(state, agent_id, row)
-    row[name] = rows.text(getattr(event, "name", None) or getattr(event, "action_type", None), redact)
+    label = getattr(event, "name", None)
+    row[name] = rows.text(getattr(event, "action_type", None) if label is None else label, redact)
     image = getattr(event, "screenshot", None)
     if image is not None:
         row.append(rows.screenshot(image, redact))
@@ -345,7 +346,7 @@ def _llm(
         rows.count(event.completion_tokens),
         cost,
         None if cost is None else "reported",
-        None if event.thread_id is None else str(event.thread_id),
+        None if event.thread_id is None else rows.words(event.thread_id),
         None,
         None,
     ]

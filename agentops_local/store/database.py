@@ -125,6 +125,7 @@ class Database:
             except BaseException:
                 # Ctrl-C, or an exit from a signal handler, in the midst of the write. Its transaction is undone; what
                 # the program meant to record is written all the same, and the interruption goes on.
+                self._file.lock.release()  # if it came just before that
                 with suppress(Exception):
                     self._deliver(write, power)
                 raise
@@ -141,6 +142,9 @@ class Database:
                 self._deliver(*self._put_off[0])
             except Exception:
                 self._put_off.popleft()
+                raise
+            except BaseException:
+                self._file.lock.release()
                 raise
             self._put_off.popleft()
 
@@ -264,16 +268,28 @@ class Database:
         with self._mutex:
             self._reading += 1
             try:
-                try:
-                    if not self._busy:  # else this thread has the lock already, or is about to take it
-                        self._file.take_turn()
-                    connection = self._file.ready()
-                finally:
-                    if not self._busy:
-                        self._file.lock.release()
-                return query(connection)
+                while True:
+                    forks = self._forks
+                    try:
+                        return query(self._connected())
+                    except (sqlite3.Error, OSError):
+                        if forks == self._forks:
+                            raise
+                    except BaseException:
+                        if not self._busy:
+                            self._file.lock.release()
+                        raise
             finally:
                 self._reading -= 1
+
+    def _connected(self) -> sqlite3.Connection:
+        try:
+            if not self._busy:  # else this thread has the lock already, or is about to take it
+                self._file.take_turn()
+            return self._file.ready()
+        finally:
+            if not self._busy:
+                self._file.lock.release()
 
     def close(self) -> None:
         """Writes what waits, if it can be written now, and closes the connection. The next write opens it again."""
@@ -302,8 +318,10 @@ class Database:
                     lock.acquire()
                 self._file.close(for_fork)
         finally:
-            lock.release()
-            lock.close()
+            try:
+                lock.release()
+            finally:
+                lock.close()
 
     # Forks --------------------------------------------------------------------------------------------------------
 

@@ -102,8 +102,9 @@ class DatabaseFile:
                 what = "it was replaced"
         except FileNotFoundError as gone:
             what = "it was removed or renamed" if gone.filename == self._file else "its WAL was removed"
-        if connection is not self._connection:
-            return self.ready()  # a handler has forked: the WAL went with the connection
+        if _is_closed(connection):  # by a fork in a handler, or this is a handler in the midst of closing
+            self._connection = None
+            return self._open()
         self._abandon(connection, what)
         return self._open()
 
@@ -173,23 +174,22 @@ class DatabaseFile:
                 "is slower. Put the database on a local disk with db= or AGENTOPS_LOCAL_DB",
                 self.path,
             )
-        connection = self._reconnect()
-        if connection is None:
-            # Another file, or the same after it was closed: an older copy may have been put back meanwhile.
-            if self._generation is not None:
-                self.epoch += 1
-            try:
+        try:
+            connection = self._reconnect()
+            if connection is None:
+                # Another file, or the same after it was closed: an older copy may have been put back meanwhile.
+                if self._generation is not None:
+                    self.epoch += 1
                 connection = opening.open_or_create(self.path, self._wal, self._hold)
-            except BaseException:
-                self.close()
-                raise
+            # The first read makes SQLite open the WAL, whose identity is part of what is watched.
+            self._generation = opening.generation(connection)
+            self._full = not self._wal
+            self._file_id = _identity(self._file)
+            self._wal_id = _identity(self._wal_file) if self._wal else (0, 0)
+        except BaseException:
+            self.close()
+            raise
         self._reopen = False
-        # The first read makes SQLite open the WAL, whose identity is part of what is watched.
-        self._generation = opening.generation(connection)
-        self._full = not self._wal
-        self._file_id = _identity(self._file)
-        self._wal_id = _identity(self._wal_file) if self._wal else (0, 0)
-        self._hold(connection)
         return connection
 
     def _hold(self, connection: sqlite3.Connection) -> None:
@@ -282,6 +282,13 @@ class DatabaseFile:
                 connection.close()
         self._connection = None  # not before: a fork in a handler that runs here must still find it
         self._reopen = for_fork and connection is not None
+
+
+def _is_closed(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.total_changes < 0
+    except sqlite3.ProgrammingError:
+        return True
 
 
 def _identity(file: str) -> tuple[int, int]:

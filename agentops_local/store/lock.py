@@ -92,10 +92,11 @@ class WritersLock:
 
     def release(self) -> None:
         """Gives the lock back; does nothing when it is not held, so it may stand in a `finally`."""
-        if self._fd >= 0:
+        fd = self._fd  # once: a fork in a signal handler closes it
+        if fd >= 0:
             try:
-                _release(self._fd)
-            except OSError:  # Windows refuses to unlock what is not locked
+                _release(fd)
+            except OSError:  # that fork; and Windows refuses to unlock what is not locked
                 pass
 
     def close(self) -> None:

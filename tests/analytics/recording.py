@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from agentops_local import clock
+from agentops_local.analytics.erase import Erased, Eraser
+from agentops_local.analytics.owners import Status
 from agentops_local.event import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
 from agentops_local.recorder import writes
 from agentops_local.recorder.recorder import Recorder
@@ -24,6 +26,10 @@ from agentops_local.recorder.state import SessionState
 
 ROOT = Path(__file__).parents[2]
 DB = Path(".agentops/agentops.db")
+OVER = frozenset({Status.ENDED, Status.DIED})
+ANY = frozenset(Status)
+SECRET = "hunter2-do-not-keep"  # noqa: S105 - it is none
+LONG = f"{SECRET} " * 300  # long enough for a blob
 
 
 class Book:
@@ -144,3 +150,24 @@ def folder_holds(book: Book, secret: str) -> list[str]:
     """
     found: list[str] = json.loads(run(code, book.path.parent, secret))
     return found
+
+
+def erase(book: Book, *sessions: str, erasable: frozenset[Status] = OVER, rewrite: bool = False) -> Erased:
+    """Erases sessions, from beginning to end."""
+    with closing(Eraser(book.path, erasable, rewrite=rewrite)) as eraser:
+        for session in sessions:
+            eraser.erase(session)
+        return eraser.finish()
+
+
+def secretive(book: Book, rounds: int = 1) -> str:
+    """A session that holds the secret wherever text may stand; its id."""
+    state = book.session(SECRET)
+    state.agent_names["0197a1b2-0000-7000-8000-000000000001"] = SECRET
+    for number in range(rounds):
+        book.llm(state, "a system prompt", f"{SECRET} {number}", LONG, completion=f"{SECRET}!", model=SECRET)
+        tool = book.tool(state, SECRET, {SECRET: LONG}, [SECRET, number])
+        book.action(state, SECRET, SECRET)
+        book.error(state, tool, SECRET)
+    book.change("UPDATE sessions SET video = ?, moment = ? WHERE id = ?", SECRET, f'"{SECRET}"', state.id)
+    return book.end(state, "Fail", SECRET)

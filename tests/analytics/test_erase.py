@@ -10,39 +10,14 @@ from itertools import count
 import pytest
 
 from agentops_local.analytics import erase as erasing
-from agentops_local.analytics.erase import Erased, Eraser, StillRunning, unfinished
-from agentops_local.analytics.owners import Status
+from agentops_local.analytics.erase import Eraser, StillRunning, unfinished
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sweep import Marks
+from agentops_local.event import LLMEvent
 from agentops_local.store import connection as opening
-from tests.analytics.recording import Book, died, folder_holds, start
+from tests.analytics.recording import ANY, LONG, OVER, SECRET, Book, died, erase, folder_holds, secretive, start
 
-OVER = frozenset({Status.ENDED, Status.DIED})
-ANY = frozenset(Status)
-SECRET = "hunter2-do-not-keep"  # noqa: S105 - it is none
-LONG = f"{SECRET} " * 300  # long enough for a blob
 NUMBERS = {"sessions": "seq", "owners": "seq", "agents": "seq", "events": "seq", "messages": "id", "blobs": "id"}
-
-
-def erase(book: Book, *sessions: str, erasable: frozenset[Status] = OVER, rewrite: bool = False) -> Erased:
-    """Erases sessions, from beginning to end."""
-    with closing(Eraser(book.path, erasable, rewrite=rewrite)) as eraser:
-        for session in sessions:
-            eraser.erase(session)
-        return eraser.finish()
-
-
-def secretive(book: Book, rounds: int = 1) -> str:
-    """A session that holds the secret wherever text may stand; its id."""
-    state = book.session(SECRET)
-    state.agent_names["0197a1b2-0000-7000-8000-000000000001"] = SECRET
-    for number in range(rounds):
-        book.llm(state, "a system prompt", f"{SECRET} {number}", LONG, completion=f"{SECRET}!", model=SECRET)
-        tool = book.tool(state, SECRET, {SECRET: LONG}, [SECRET, number])
-        book.action(state, SECRET, SECRET)
-        book.error(state, tool, SECRET)
-    book.change("UPDATE sessions SET video = ?, moment = ? WHERE id = ?", SECRET, f'"{SECRET}"', state.id)
-    return book.end(state, "Fail", SECRET)
 
 
 @pytest.mark.parametrize("open_", [False, True])
@@ -134,18 +109,28 @@ def test_no_number_is_given_twice(book: Book) -> None:
 
 
 def test_a_writer_that_remembers_records_anew(book: Book) -> None:
-    """A process that goes on with a conversation, or a session, that was erased behind its back stores it whole."""
+    """A process that goes on with a conversation that was erased behind its back stores it whole, also where the last
+    message it remembers had the highest number."""
     gone, live = book.session("gone"), book.session("live")
-    turns = ["one " + LONG, "two", "three"]
-    book.llm(gone, *turns)
+    turns = [{"role": "user", "content": "one " + LONG}, {"role": "user", "content": "two"}]
+    book.add(gone, LLMEvent(prompt=turns, completion={"role": "assistant", "content": "yes"}))
     book.end(gone)
     erase(book, gone.id)
-    book.llm(live, *turns, "yes", "four")
+    turns += [{"role": "assistant", "content": "yes"}, {"role": "user", "content": "three"}]
+    book.add(live, LLMEvent(prompt=turns, completion="no"))
     (prompt,) = book.rows("SELECT prompt FROM llms WHERE session_id = ?", live.id)
-    assert LONG in prompt[0]
-    assert "four" in prompt[0]
-    book.tool(gone, "late")  # an event after the end of a session is kept, and so it is after its erasure
-    assert book.rows("SELECT name FROM tools WHERE session_id = ?", gone.id) == [("late",)]
+    assert json.loads(prompt[0]) == turns
+    book.check()
+
+
+def test_a_session_that_was_erased_begins_anew(book: Book) -> None:
+    """An event that is recorded to a session after it was erased is kept, and so is its end."""
+    state = book.session("gone")
+    book.tool(state, "before")
+    erase(book, book.end(state))
+    book.tool(state, "late")
+    assert book.rows("SELECT session_id, name FROM tools") == [(state.id, "late")]
+    assert [row[0] for row in book.rows("SELECT session_id FROM session_stats")] == [state.id]
     book.check()
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -13,8 +12,7 @@ from agentops_local.analytics import feed as feeding
 from agentops_local.analytics.feed import Feed
 from agentops_local.analytics.reading import reading
 from agentops_local.errors import DatabaseTooNew, ForeignDatabase
-from tests.analytics.recording import Book, run
-from tests.analytics.test_erase import erase
+from tests.analytics.recording import Book, erase, run
 
 
 def names(connection: sqlite3.Connection, seqs: list[int]) -> Iterator[str]:
@@ -107,7 +105,7 @@ def test_a_database_in_its_place_is_followed(book: Book, way: str) -> None:
     with follow(book.path, already=None) as feed:
         assert len(list(feed.poll())) == 3
         if way == "renamed":
-            os.replace(book.path, book.path.with_name("old.db"))
+            book.path.replace(book.path.with_name("old.db"))
         elif way == "removed":
             book.path.unlink()
         else:
@@ -133,7 +131,7 @@ def test_an_older_copy_in_its_place_is_followed(book: Book) -> None:
         book.close()
         for suffix in ("-wal", "-shm"):
             Path(f"{book.path}{suffix}").unlink(missing_ok=True)
-        os.replace(copy, book.path)
+        copy.replace(book.path)
         list(feed.poll())
         book.action(state, "another two")
         assert list(feed.poll()) == ["another two"]

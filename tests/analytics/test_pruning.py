@@ -6,10 +6,7 @@ from agentops_local.analytics.owners import Status
 from agentops_local.analytics.pruning import Plan, parse_age, parse_size, used_bytes
 from agentops_local.analytics.reading import reading
 from agentops_local.errors import WrongUse
-from tests.analytics.recording import Book, died
-from tests.analytics.test_erase import erase
-
-OVER = frozenset({Status.ENDED, Status.DIED})
+from tests.analytics.recording import OVER, Book, died, erase
 
 
 def planned(book: Book, plan: Plan) -> list[str]:
@@ -96,21 +93,20 @@ def test_size_takes_the_oldest(book: Book) -> None:
     assert planned(book, Plan(OVER, None, 1)) == ids[len(going) :]
 
 
-def test_a_size_that_was_misjudged_is_met_all_the_same(book: Book) -> None:
-    """What sessions take in the file is measured after they went: a plan asked again goes on until the rest fits."""
+def test_a_size_is_met(book: Book) -> None:
+    """A plan asked again after its sessions are gone goes on until the rest fits, and then wants nothing more."""
     states = [book.session() for _ in range(8)]
     for turn in range(30):
         for number, state in enumerate(states):
             book.tool(state, params=f"{number} {turn} " * 200)
     for state in states:
         book.end(state)
-    plan = Plan(OVER, None, size(book) // 2, _scale=0.5)
-    rounds = 0
-    while going := planned(book, plan):
-        erase(book, *going)
-        rounds += 1
-    assert size(book) <= plan.most  # type: ignore[operator]
-    assert rounds <= 4
+    most = size(book) // 3
+    plan = Plan(OVER, None, most)
+    for _ in range(4):
+        erase(book, *planned(book, plan))
+    assert size(book) <= most
+    assert planned(book, plan) == []
 
 
 def test_what_is_shared_is_freed_with_the_last(book: Book) -> None:

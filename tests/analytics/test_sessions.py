@@ -12,12 +12,12 @@ from agentops_local.analytics.owners import Status, judge
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sessions import Ambiguous, Summary, find_session, list_sessions, shown_length, summary
 from agentops_local.event import LLMEvent
-from tests.analytics.recording import Book, died
-from tests.analytics.test_erase import erase
+from tests.analytics.recording import Book, died, erase
 
 KEYS = {
     "session_id", "init_timestamp", "end_timestamp", "end_state", "end_state_reason", "tags", "llms", "tools",
-    "actions", "errors", "prompt_tokens", "completion_tokens", "cost", "duration_s", "status", "last_seen", "last_event",
+    "actions", "errors", "prompt_tokens", "completion_tokens", "cost", "duration_s", "status", "last_seen",
+    "last_event",
 }  # fmt: skip
 
 

@@ -8,8 +8,7 @@ from agentops_local.analytics import stats as gathering
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.stats import Group, Stats, stats
 from agentops_local.event import LLMEvent, ToolEvent
-from tests.analytics.recording import Book
-from tests.analytics.test_erase import erase
+from tests.analytics.recording import Book, erase
 
 
 def of(book: Book, session: int | None = None) -> Stats:
@@ -100,6 +99,6 @@ def test_a_session_is_reached_by_its_index(book: Book) -> None:
     """The statistics of a session look at no event of another."""
     book.tool(book.session())
     with reading(book.path) as connection:
-        for sql in (gathering._OF_SESSION, gathering._FAILED):
-            plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", (1,))]
+        for sql, values in ((gathering._OF_SESSION, (1,)), (gathering._FAILED, (1, 1))):
+            plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
             assert not [line for line in plan if line.startswith("SCAN e")], plan

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentops_local.analytics.sweep import Marks
-from tests.analytics.recording import DB, Book
-from tests.analytics.test_erase import erase
+from tests.analytics.recording import DB, Book, erase
 
 # A small alphabet makes conversations share their beginnings; "L" stands for a text long enough to be a blob.
 TEXT = st.sampled_from("abcL")

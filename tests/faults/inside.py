@@ -7,7 +7,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from agentops_local.event import ErrorEvent, Event, LLMEvent, ToolEvent
@@ -16,7 +19,12 @@ from agentops_local.recorder.state import SessionState
 from agentops_local.store import connection as opening
 from agentops_local.store import database, file
 
-__all__ = ["Actor", "conversation", "die", "hurry", "order", "say", "threading"]
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
+
+__all__ = ["Actor", "at_instruction", "conversation", "die", "hurry", "order", "say", "threading"]
+
+_OURS = f"{os.sep}agentops_local{os.sep}"
 
 
 def say(*words: object) -> None:
@@ -55,6 +63,35 @@ def hurry(patience: float = 0.02) -> None:
     file._PATIENCE = file._MOMENT = patience
     opening.BUSY_TIMEOUT = patience
     database._RETRY_AFTER = 0.0
+
+
+def at_instruction(number: int, action: Callable[[], object]) -> Callable[[], int]:
+    """Does something before the n-th instruction of our own code that is executed from now on: at any moment a signal
+    handler may run, that is, between two lines, between the two calls of one line, between a return and what follows.
+
+    Returns:
+        What ends the counting, and tells how many instructions there were.
+    """
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> TraceFunction | None:
+        nonlocal count
+        if _OURS not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            count += 1
+            if count == number:
+                say("at", number, f"{frame.f_code.co_name}:{frame.f_lineno}")
+                action()
+        return trace
+
+    def end() -> int:
+        sys.settrace(None)
+        return count
+
+    sys.settrace(trace)
+    return end
 
 
 class Actor:

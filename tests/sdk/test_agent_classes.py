@@ -117,7 +117,6 @@ def test_events_of_the_constructor(session: Session, records: Records) -> None:
     assert whose(records) == ["eager"]
 
 
-@pytest.mark.xfail(strict=True, reason="recorder/writes.py: add_agent does not rename an agent that has a row")
 def test_a_role_known_late_names_the_agent(session: Session, records: Records) -> None:
     """An agent that records in its constructor before it has a role is called by its role all the same."""
 

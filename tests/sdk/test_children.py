@@ -203,7 +203,6 @@ def test_a_session_outlives_the_process_that_began_it(programs: Programs, record
     assert tuple(row.values()) == ("Success", "the other's word", 0)
 
 
-@pytest.mark.xfail(strict=True, reason="recorder/writes.py: one end that comes by itself replaces another")
 def test_a_crash_of_the_process_that_began_it(programs: Programs, records: Records) -> None:
     """An uncaught exception in the process that began a session fails it, though others still take part; what they
     record is kept."""

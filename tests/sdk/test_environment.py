@@ -68,7 +68,12 @@ def test_the_first_event_does_not_pay(records: Records, monkeypatch: pytest.Monk
     """Neither `init` nor the first events look at the host: that waits until it is asked for, a while has passed, or
     the session ends."""
     looked = []
-    monkeypatch.setattr(host_env, "stable", lambda *_: looked.append("stable") or {})
+
+    def look(*_: object) -> dict[str, object]:
+        looked.append("stable")
+        return {}
+
+    monkeypatch.setattr(host_env, "stable", look)
     session = begin()
     for _ in range(3):
         session.record(agentops.ActionEvent())

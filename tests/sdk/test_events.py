@@ -95,7 +95,7 @@ def test_a_time_that_is_none_is_told(session: Session, records: Records, caplog:
     row = records.row("SELECT init_timestamp, end_timestamp FROM actions")
     assert abs(datetime.fromisoformat(row["init_timestamp"]) - datetime.now(timezone.utc)) < timedelta(minutes=5)
     assert row["end_timestamp"] is None
-    assert "'yesterday' is no time" in caplog.text
+    assert '"yesterday" is no time' in caplog.text
 
 
 def test_every_field_of_an_action_is_kept(session: Session, records: Records) -> None:
