@@ -66,14 +66,19 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 # Without the LangChain handlers: `from agentops_local import *` must work where LangChain is not installed.
 __all__ = sorted(name for name in _HOME if "Langchain" not in name)  # noqa: PLE0605 - from the one list above
 
+# The classic's modules, which are there without an import of their own: `agentops.event.ActionEvent`.
+_MODULES = frozenset({"client", "config", "decorators", "enums", "event", "partners", "session"})
+
 
 def __getattr__(name: str) -> object:
-    """Fetches a public name from the module it lives in (PEP 562)."""
+    """Fetches a public name from the module it lives in (PEP 562), or one of the modules."""
     home = _HOME.get(name)
-    if home is None:
+    if home is None and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if home is None:
+        return import_module(f"{__name__}.{name}")
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

@@ -135,7 +135,7 @@ class Client:
             logger.warning("agentops_local: call init() before start_session()")
             return None
         self._hook_exit()
-        with self._one_at_a_time:
+        with self._one_at_a_time:  # the first events of several threads join a session together, not each on its own
             return self._start(tags, inherited_session_id)
 
     def _start(self, tags: Iterable[str] | str | None, inherited_session_id: str | UUID | None) -> Session | None:
@@ -221,13 +221,12 @@ class Client:
     def _join(self, session_id: str) -> Session | None:
         """Takes part in a session, unless this process has done so before, and ended it."""
         self._initialized = True
-        with self._one_at_a_time:  # the first events of several threads join together, not each on its own
-            try:
-                if _session_uuid(session_id) in self._known:
-                    return self.get_session(session_id)
-            except WrongUse:
-                pass  # told by the start
-            return self.start_session(inherited_session_id=session_id)
+        try:
+            if _session_uuid(session_id) in self._known:
+                return self.get_session(session_id)
+        except WrongUse:
+            pass  # told by the start
+        return self.start_session(inherited_session_id=session_id)
 
     def _session_for(self, doing: str) -> Session | None:
         """The active session; a warning says why there is none."""

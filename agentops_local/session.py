@@ -10,6 +10,7 @@ import inspect
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -72,6 +73,7 @@ class Session(SessionFacts):
         self.project_id: str | None = None
         self.config = config
         self.is_running = True
+        self._ending = threading.Lock()  # taken once, by the thread that ends it
         self._pid = os.getpid()
         state = SessionState(
             id=str(session_id),
@@ -195,7 +197,7 @@ class Session(SessionFacts):
         except WrongUse as error:
             logger.warning("agentops_local: %s; the session goes on", error)
             return None
-        if not self.is_running:
+        if not self.is_running or not self._ending.acquire(blocking=False):  # another thread is about to
             return None
         cost: str | None = None
         with faults.contained("end_session()"):

@@ -22,7 +22,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from agentops_local import clock
 from agentops_local.analytics.numbers import keep, tops
 from agentops_local.analytics.owners import Status, judge, open_owners, owners_of
 from agentops_local.analytics.sweep import Marks
-from agentops_local.errors import AgentOpsLocalError, DatabaseUnusable
+from agentops_local.errors import AgentOpsLocalError, DatabaseUnusable, StoreFault
 from agentops_local.process import Liveness
 from agentops_local.store.connection import BUSY_TIMEOUT
 from agentops_local.store.file import DatabaseFile
@@ -138,12 +138,14 @@ class Eraser:
 
     def close(self) -> None:
         """Closes the database."""
+        lock = self._file.lock
         try:
-            self._file.take_turn()
+            with suppress(OSError, StoreFault):  # a folder that is gone is not made anew for this
+                lock.acquire()
             self._file.close()
         finally:
-            self._file.lock.release()
-            self._file.lock.close()
+            lock.release()
+            lock.close()
 
     # Sessions -----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from agentops_local.analytics.owners import Status, judge, owners_of
 from agentops_local.analytics.reading import added, exact_sum, iso
 from agentops_local.analytics.totals import dollars
-from agentops_local.errors import WrongUse
+from agentops_local.errors import AgentOpsLocalError, WrongUse
 
 KINDS = ("llms", "tools", "actions", "apis", "errors")
 STATES = ("success", "fail", "indeterminate", "running", "died", "unknown")
@@ -53,6 +53,10 @@ UNION ALL SELECT id FROM (SELECT id FROM sessions WHERE id > ?1 ORDER BY id LIMI
 
 class Ambiguous(WrongUse):
     """The beginning of an id fits several sessions."""
+
+
+class NoSuchSession(AgentOpsLocalError):
+    """There is no such session."""
 
 
 class LastEvent(NamedTuple):
@@ -165,11 +169,11 @@ def summary(connection: sqlite3.Connection, session_id: str) -> Summary:
     """One session, by its whole id.
 
     Raises:
-        KeyError: if it is not there.
+        NoSuchSession: if it is not there.
     """
     row = connection.execute(ONE, (session_id,)).fetchone()
     if row is None:
-        raise KeyError(session_id)
+        raise NoSuchSession(f"there is no session {session_id}")
     return _summary(connection, row, judge(row["end_us"], owners_of(connection, row["seq"])))
 
 

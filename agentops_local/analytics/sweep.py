@@ -105,7 +105,7 @@ class Marks:
 
     def mark_session(self, session: int) -> int:
         """Marks what the events of a session name; returns how many bytes of messages and blobs that adds."""
-        return self._mark(_OF_SESSION, session)
+        return self._mark(_OF_SESSION, session, weigh=True)
 
     def catch_up(self) -> None:
         """Marks what has been stored meanwhile. In the transaction that then deletes."""
@@ -139,20 +139,23 @@ class Marks:
                 return gone, number
         return gone, None
 
-    def _mark(self, which: str, first: int, last: int = 0) -> int:
+    def _mark(self, which: str, first: int, last: int = 0, weigh: bool = False) -> int:
         values = {"first": first, "last": last}
         self._connection.execute(_NAMED.format(which=which), values)
         recipes = self._connection.execute(_RECIPES.format(which=which), values).fetchall()
-        return self._settle(_blobs(recipes))
+        return self._settle(_blobs(recipes), weigh)
 
-    def _settle(self, blobs: set[int]) -> int:
-        """Marks what is in `fresh`, with the blobs it names, and some others; returns the bytes of what is new."""
+    def _settle(self, blobs: set[int], weigh: bool = False) -> int:
+        """Marks what is in `fresh`, with the blobs it names, and some others; returns the bytes of what is new, if
+        that is wanted: it means reading all of it."""
         execute = self._connection.execute
-        content, count = execute(_FRESH_BYTES).fetchone()
+        content, count = execute(_FRESH_BYTES).fetchone() if weigh else (0, 0)
         blobs |= _blobs(execute(_FRESH_RECIPES).fetchall())
         execute("INSERT INTO kept_messages SELECT id FROM fresh")
         execute("DELETE FROM fresh")
         new = [blob for blob in blobs if execute("INSERT OR IGNORE INTO kept_blobs VALUES (?)", (blob,)).rowcount]
+        if not weigh:
+            return 0
         return int(content + _MESSAGE * count + execute(_BLOB_BYTES, (json.dumps(new), _BLOB)).fetchone()[0])
 
     def _unmarked(self, table: str, kept: str, below: int) -> list[int]:

@@ -80,9 +80,11 @@ class LazyGroup(click.Group):
         except AgentOpsLocalError as error:
             raise click.ClickException(str(error)) from error
         except sqlite3.Error as error:
-            raise click.ClickException(
-                f"the database cannot be read ({error}): `agentops-local doctor` tells more"
-            ) from error
+            raise click.ClickException(f"{error}: `agentops-local doctor` tells more of the database") from error
+        except BrokenPipeError:
+            raise  # click knows what that means
+        except OSError as error:
+            raise click.ClickException(str(error)) from error
 
 
 def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:

@@ -80,14 +80,14 @@ def pick(connection: sqlite3.Connection, name: str) -> str:
     """The id of the session that is named.
 
     Raises:
-        click.ClickException: exit code 1, if there is none.
-        WrongUse: exit code 2, if several are meant.
+        NoSuchSession: if there is none.
+        Ambiguous: if several are meant.
     """
-    from agentops_local.analytics.sessions import find_session
+    from agentops_local.analytics.sessions import NoSuchSession, find_session
 
     found = find_session(connection, name)
     if found is None:
-        raise click.ClickException(f"there is no session {name!r}: `agentops-local sessions` lists them")
+        raise NoSuchSession(f"there is no session {name!r}: `agentops-local sessions` lists them")
     return found
 
 

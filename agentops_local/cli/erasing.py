@@ -16,7 +16,7 @@ from agentops_local.analytics.erase import Erased, Eraser, StillRunning, work
 from agentops_local.analytics.owners import Status
 from agentops_local.analytics.reading import reading
 from agentops_local.cli.common import F, print_json
-from agentops_local.cli.text import many, size
+from agentops_local.cli.text import many, one_line, size
 
 
 def rewrite_option(command: F) -> F:
@@ -72,7 +72,9 @@ def tell(path: Path, done: Erased, as_json: bool) -> None:
             text = "the file was not rewritten, for it is large or somebody records: the space will be used again, and"
             click.echo(f"{text} gaps in its pages may hold traces; `agentops-local rm --rewrite` rewrites it")
     for copy in copies(path):
-        click.echo(f"{copy.name} lies beside the database and may hold what was erased: delete it, too", err=True)
+        click.echo(
+            f"{one_line(copy.name)} lies beside the database and may hold what was erased: delete it, too", err=True
+        )
     if not done.wal_emptied:
         raise click.ClickException(
             "a program that reads the database keeps its write-ahead log, and with it what was erased: close it, then "

@@ -17,7 +17,7 @@ COLOURS = {"Success": "green", "Fail": "red", "running": "cyan", "died": "red", 
 COUNTED = ("llms", "tools", "actions", "errors")
 
 _TAIL = (Column("TOKENS", right=True, spare=4), Column("COST", right=True), Column("TAGS", least=6, spare=5))
-_HEAD = (Column("SESSION"), Column("STATE", least=7), Column("STARTED"), Column("TIME", right=True, spare=3))
+_HEAD = (Column("SESSION"), Column("STATE", least=7), Column("STARTED"), Column("TOOK", right=True, spare=3))
 _KINDS = tuple(Column(kind.upper(), right=True) for kind in COUNTED)
 _WIDE = (*_HEAD, *_KINDS, *_TAIL)
 _NARROW = (*_HEAD, Column("L/T/A/E", right=True), *_TAIL)

@@ -32,7 +32,7 @@ _EVENTS = (
     Column("AFTER", right=True),
     Column("EVENT", least=16),
     Column("AGENT", least=8, spare=3),
-    Column("TIME", right=True, spare=1),
+    Column("TOOK", right=True, spare=1),
     Column("TOKENS", right=True, spare=2),
     Column("COST", right=True, spare=2),
     Column("WHAT", least=24),
@@ -41,7 +41,10 @@ _OWNERS = (
     Column("PID", right=True), Column("PROGRAM", least=8), Column("HOST", least=8, spare=1), Column("JOINED"),
     Column("LEFT"), Column("NOW"),
 )  # fmt: skip
+_AGENTS = (Column("AGENT", least=8), Column("ID"))
 _DEFAULT_AGENT = "Default Agent"
+_EVENTS_SHOWN = 200
+_OTHERS_SHOWN = 20  # processes, agents
 
 
 @click.command(
@@ -54,13 +57,17 @@ _DEFAULT_AGENT = "Default Agent"
 )
 @click.argument("session", shell_complete=complete_session)
 @click.option(
-    "--events", "-n", type=click.IntRange(0), default=200, show_default=True, metavar="N", help="The last N; 0 for all."
+    "--events",
+    "-n",
+    type=click.IntRange(0),
+    metavar="N",
+    help="The last N events; 0 for all.  [default: 200, with --json all]",
 )
 @click.option("--full", is_flag=True, help="Show what went in and came out of each event, whole.")
 @json_option
 @db_option
 @click.pass_obj
-def show(settings: Settings, session: str, events: int, full: bool, as_json: bool) -> None:
+def show(settings: Settings, session: str, events: int | None, full: bool, as_json: bool) -> None:
     """Show a session: how it ended, where it ran, and its events.
 
     SESSION is the beginning of its id, or `last` for the newest. If several begin so, they are listed and the exit code
@@ -73,10 +80,10 @@ def show(settings: Settings, session: str, events: int, full: bool, as_json: boo
     with reading(settings.path()) as connection:
         found = summary(connection, pick(connection, session))
         if as_json:
-            _print_json(connection, found, events)
+            _print_json(connection, found, events or 0)
             return
         click.echo("\n".join(_header(connection, found, settings.utc)))
-        seqs = last_seqs(connection, found.seq, events)
+        seqs = last_seqs(connection, found.seq, _EVENTS_SHOWN if events is None else events)
         told = arranged(lines(connection, seqs))
         if not told:
             return
@@ -140,23 +147,32 @@ def _processes(connection: sqlite3.Connection, found: Summary, utc: bool) -> Ite
     for owner in story.owners(connection, found.seq):
         life = "left" if owner.end_us is not None else owner.life().value
         colour = {"alive": "cyan", "unknown": "yellow", "dead": None if found.end_us else "red"}.get(life)
-        left = moment(owner.end_us, utc, "%H:%M:%S") + (f" ({owner.exit})" if owner.exit not in (None, "end") else "")
-        rows.append((
-            str(owner.identity.pid), owner.program or "", owner.host or "", moment(owner.start_us, utc, "%H:%M:%S"),
-            left, Cell(life, colour),
-        ))  # fmt: skip
-    if rows:
-        yield ""
-        yield from table(_OWNERS, rows, screen_width())
+        manner = f" ({owner.exit})" if owner.exit not in (None, "end") else ""
+        rows.append(
+            (
+                str(owner.identity.pid),
+                owner.program or "",
+                owner.host or "",
+                moment(owner.start_us, utc, "%H:%M:%S"),
+                moment(owner.end_us, utc, "%H:%M:%S") + manner,
+                Cell(life, colour),
+            )
+        )
+    yield from _some("processes", _OWNERS, rows)
 
 
 def _agents(connection: sqlite3.Connection, found: Summary) -> Iterator[str]:
     agents = story.agents(connection, found.seq)
-    if [agent["name"] for agent in agents] not in ([], [_DEFAULT_AGENT]):
+    if [agent["name"] for agent in agents] != [_DEFAULT_AGENT]:
+        yield from _some("agents", _AGENTS, [(agent["name"], agent["id"]) for agent in agents])
+
+
+def _some(what: str, columns: tuple[Column, ...], rows: list[Row]) -> Iterator[str]:
+    if rows:
         yield ""
-        yield from table(
-            (Column("AGENT"), Column("ID")), [(agent["name"], agent["id"]) for agent in agents], screen_width()
-        )
+        yield from table(columns, rows[:_OTHERS_SHOWN], screen_width())
+    if len(rows) > _OTHERS_SHOWN:
+        yield f"and {len(rows) - _OTHERS_SHOWN:,} more {what} (--json has them all)"
 
 
 def _row(line: Line, found: Summary) -> Row:

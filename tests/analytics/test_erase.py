@@ -15,6 +15,7 @@ from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sweep import Marks
 from agentops_local.event import LLMEvent
 from agentops_local.store import connection as opening
+from agentops_local.store import file
 from tests.analytics.recording import ANY, LONG, OVER, SECRET, Book, died, erase, folder_holds, secretive, start
 
 NUMBERS = {"sessions": "seq", "owners": "seq", "agents": "seq", "events": "seq", "messages": "id", "blobs": "id"}
@@ -53,6 +54,18 @@ def test_sqlite_that_deletes_carelessly_leaves_nothing(book: Book, monkeypatch: 
         book.tool(kept, f"kept {number}", "x" * number * 20)
     erase(book, session)
     assert folder_holds(book, SECRET) == []
+
+
+def test_it_is_the_same_without_a_wal(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the database has a rollback journal instead of a WAL, nothing stays either."""
+    monkeypatch.setattr(file, "wal_is_safe", lambda _: False)
+    book.tool(book.session("kept"))
+    session = secretive(book, 30)
+    assert book.rows("PRAGMA journal_mode") == [("delete",)]
+    assert erase(book, session).wal_emptied
+    assert folder_holds(book, SECRET) == []
+    assert book.rows("PRAGMA journal_mode") == [("delete",)]
+    book.check()
 
 
 def test_the_others_stay_whole(book: Book) -> None:

@@ -10,7 +10,15 @@ from agentops_local import clock
 from agentops_local.analytics import sessions as listing
 from agentops_local.analytics.owners import Status, judge
 from agentops_local.analytics.reading import reading
-from agentops_local.analytics.sessions import Ambiguous, Summary, find_session, list_sessions, shown_length, summary
+from agentops_local.analytics.sessions import (
+    Ambiguous,
+    NoSuchSession,
+    Summary,
+    find_session,
+    list_sessions,
+    shown_length,
+    summary,
+)
 from agentops_local.event import LLMEvent
 from tests.analytics.recording import Book, died, erase
 
@@ -230,7 +238,7 @@ def test_empty_rows_are_no_sessions(book: Book) -> None:
     with reading(book.path) as connection:
         assert find_session(connection, "last") == kept
         assert shown_length(connection, [kept]) == 8
-        with pytest.raises(KeyError):
+        with pytest.raises(NoSuchSession):
             summary(connection, "")
 
 

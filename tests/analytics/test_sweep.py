@@ -77,6 +77,19 @@ def test_a_batch_begins_with_what_is_new(book: Book) -> None:
     assert {json.loads(content)["content"] for content in left} == {"b", "yes"}
 
 
+def test_what_was_stored_meanwhile_keeps_its_parents(book: Book) -> None:
+    """A message that was stored after the marking began, by whatever event, keeps the messages above it."""
+    gone = book.session()
+    book.llm(gone, "a", "b")
+    book.change("DELETE FROM events")
+    with closing(sqlite3.connect(book.path, isolation_level=None)) as connection:
+        marks = Marks(connection)
+        top = max(marks.messages(None))
+        book.change("INSERT INTO messages (id, parent, hash, content) VALUES (?, ?, x'01', '1')", top + 1, top - 1)
+        marks.catch_up()
+        assert marks.messages(None) == [top]
+
+
 def test_the_weight_of_a_session_is_what_only_it_needs(book: Book) -> None:
     """A message that several sessions share weighs for the first of them that is marked, and no second time."""
     first, second = book.session(), book.session()

@@ -27,7 +27,7 @@ def test_the_table_shows_it(book: Book) -> None:
     book.error(state, book.tool(state))
     book.end(state)
     head, line = call("sessions").lines
-    assert head.split() == ["SESSION", "STATE", "STARTED", "TIME", "L/T/A/E", "TOKENS", "COST", "TAGS"]
+    assert head.split() == ["SESSION", "STATE", "STARTED", "TOOK", "L/T/A/E", "TOKENS", "COST", "TAGS"]
     for text in (state.id[:8], "Success", "2/1/0/1", "20→4", "$0.0246", "nightly"):
         assert text in line
     head = call("sessions", COLUMNS="140").lines[0]

@@ -69,18 +69,18 @@ def test_whole_payloads(book: Book) -> None:
 def test_json_is_whole(book: Book) -> None:
     """`--json` is one object: the session with its host, processes and agents, and its events with all their fields."""
     state = book.session("t")
-    for number in range(60):
+    for number in range(210):
         book.tool(state, "t", params=number, returns={"n": "z" * 3000})
     book.llm(state, "ask", completion="done", cost="0.1")
-    found = execute("show", "last", "--json", "--events", "0").json
+    found = execute("show", "last", "--json").json
     assert found["session"]["session_id"] == state.id
     assert found["session"]["owners"][0]["liveness"] == "alive"
     assert [agent["name"] for agent in found["session"]["agents"]] == ["Default Agent"]
     events = found["events"]
-    assert [event["params"] for event in events[:60]] == list(range(60))
+    assert [event["params"] for event in events[:210]] == list(range(210))
     assert events[0]["returns"] == {"n": "z" * 3000}
-    assert events[60]["prompt"] == [{"role": "user", "content": "ask"}]
-    assert (events[60]["completion"], events[60]["cost"]) == ("done", 0.1)
+    assert events[210]["prompt"] == [{"role": "user", "content": "ask"}]
+    assert (events[210]["completion"], events[210]["cost"]) == ("done", 0.1)
     assert call("show", book.session().id, "--json").json["events"] == []
 
 

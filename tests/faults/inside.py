@@ -3,13 +3,15 @@ fork, stop and starve; what they say on standard output is what they may be held
 
 from __future__ import annotations
 
+import dis
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -65,14 +67,22 @@ def hurry(patience: float = 0.02) -> None:
     database._RETRY_AFTER = 0.0
 
 
+@cache
+def _opens_door(code: CodeType, offset: int) -> bool:
+    """Whether Python looks for signals after this instruction."""
+    name = dis.opname[code.co_code[offset]]
+    return any(part in name for part in ("CALL", "JUMP", "RESUME"))
+
+
 def at_instruction(number: int, action: Callable[[], object]) -> Callable[[], int]:
-    """Does something before the n-th instruction of our own code that is executed from now on: at any moment a signal
-    handler may run, that is, between two lines, between the two calls of one line, between a return and what follows.
+    """Does something before the n-th of the instructions of our own code, from now on, before which Python may run a
+    signal handler: after a call (of which one line may have many), after a jump, at the beginning of a function.
 
     Returns:
         What ends the counting, and tells how many instructions there were.
     """
     count = 0
+    last: dict[FrameType, int] = {}
 
     def trace(frame: FrameType, event: str, arg: object) -> TraceFunction | None:
         nonlocal count
@@ -80,10 +90,15 @@ def at_instruction(number: int, action: Callable[[], object]) -> Callable[[], in
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
-            count += 1
-            if count == number:
-                say("at", number, f"{frame.f_code.co_name}:{frame.f_lineno}")
-                action()
+            before = last.get(frame, -2)
+            last[frame] = frame.f_lasti
+            if before == -2 or _opens_door(frame.f_code, before):
+                count += 1
+                if count == number:
+                    say("at", number, f"{frame.f_code.co_name}:{frame.f_lineno}")
+                    action()
+        elif event == "return":
+            last.pop(frame, None)
         return trace
 
     def end() -> int:

@@ -253,6 +253,26 @@ def test_a_killed_process_does_not_hold_the_session_open(programs: Programs, rec
     assert records.value("SELECT end_us IS NOT NULL FROM sessions") == 1
 
 
+@pytest.mark.xfail(strict=True, reason="recorder/writes.py _end: only a crash should outlast an end by itself")
+def test_a_process_that_comes_late_moves_the_end(programs: Programs, records: Records) -> None:
+    """A session that ended by itself goes on when a process takes part in it later, and ends with that one; a crash
+    that ended it stays its end."""
+    for crash, state in (("", "Indeterminate"), ("raise ValueError('the matter')", "Fail")):
+        session_id = programs.run(
+            "import agentops_local as agentops\nprint(agentops.init().session_id)\n" + crash, code=1 if crash else 0
+        ).out.strip()
+        first = records.value("SELECT end_us FROM sessions WHERE id = ?", session_id)
+        programs.run(
+            "import agentops_local as agentops\nagentops.record(agentops.ActionEvent('late'))",
+            AGENTOPS_LOCAL_SESSION=session_id,
+        )
+        row = records.row("SELECT end_us, end_state, auto_ended FROM sessions WHERE id = ?", session_id)
+        assert (row["end_state"], row["auto_ended"]) == (state, 1)
+        if not crash:
+            assert row["end_us"] > first
+            assert row["end_us"] >= records.value("SELECT max(end_us) FROM events")
+
+
 def test_the_owner_tells_who_it_was(programs: Programs, records: Records) -> None:
     """An owner's row names the process: its pid, its start, the boot, the host and the program."""
     out = programs.run(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 import pytest
 
 import agentops_local as agentops
+from agentops_local.recorder.writes import SessionWrite
 from agentops_local.session import EndState, Session
 from tests.sdk.records import Programs, Records, hear, tell
 
@@ -103,6 +105,37 @@ def test_a_session_ends_once(session: Session, records: Records) -> None:
     assert agentops.end_session("Fail", "third") is None
     assert records.row("SELECT * FROM sessions") == before
     assert (session.end_state, session.end_state_reason) == ("Success", "first")
+
+
+def test_threads_end_a_session_once(session: Session, records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two threads that end a session at once the first has its way: it gets the cost, the other None, and its word
+    stands."""
+    came, first_is_done = threading.Event(), threading.Event()
+    answers: dict[str, str | None] = {}
+    commit = session._recorder.change
+
+    def end_second() -> None:
+        answers["second"] = session.end_session("Success", "second")
+        came.set()
+
+    second = threading.Thread(target=end_second)
+
+    def change(write: SessionWrite) -> object:
+        if threading.current_thread() is second:
+            came.set()
+            first_is_done.wait()
+            return commit(write)
+        second.start()
+        came.wait()  # until it is as far as this, or through
+        return commit(write)
+
+    session.host_env  # noqa: B018 - looked at beforehand, so that the end is the next change
+    monkeypatch.setattr(session._recorder, "change", change)
+    answers["first"] = session.end_session("Success", "first")
+    first_is_done.set()
+    second.join()
+    assert answers == {"first": "0.00", "second": None}
+    assert records.value("SELECT end_state_reason FROM sessions") == session.end_state_reason == "first"
 
 
 def test_an_end_by_another_process_stands(session: Session, records: Records, programs: Programs) -> None:

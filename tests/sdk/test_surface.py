@@ -9,6 +9,7 @@ from enum import Enum
 import pytest
 
 import agentops_local
+from tests.sdk.records import Programs
 
 # The parameters of agentops 0.3.26, as inspect.signature told them: a name, and its default if it has one.
 CLASSIC = {
@@ -145,6 +146,12 @@ def test_classic_modules_hold_the_classic_names(module: str) -> None:
     found = importlib.import_module(f"agentops_local.{module}")
     for name in MODULES[module].split():
         assert getattr(found, name) is public(name)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_are_attributes_of_the_package(programs: Programs, module: str) -> None:
+    """The classic's modules are there after `import agentops_local` alone, as `agentops.event.ActionEvent` needs."""
+    programs.run(f"import agentops_local as agentops\nagentops.{module}.{MODULES[module].split()[0]}")
 
 
 def test_langchain_module_is_where_it_was() -> None:
