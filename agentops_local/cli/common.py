@@ -104,7 +104,7 @@ def to_json(value: object, indent: int | None = None) -> str:
 
 def styled(text: str, **style: object) -> str:
     """A text in a colour, where colours are wanted: on a terminal, and without NO_COLOR."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+    if not any(style.values()) or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return click.style(text, **style)  # type: ignore[arg-type]  # what click.style takes
 
