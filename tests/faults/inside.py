@@ -3,16 +3,13 @@ fork, stop and starve; what they say on standard output is what they may be held
 
 from __future__ import annotations
 
-import dis
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import TYPE_CHECKING
+from types import FrameType
 from uuid import UUID
 
 from agentops_local.event import ErrorEvent, Event, LLMEvent, ToolEvent
@@ -21,10 +18,7 @@ from agentops_local.recorder.state import SessionState
 from agentops_local.store import connection as opening
 from agentops_local.store import database, file
 
-if TYPE_CHECKING:
-    from _typeshed import TraceFunction
-
-__all__ = ["Actor", "at_instruction", "conversation", "die", "hurry", "order", "say", "threading"]
+__all__ = ["Actor", "after_call", "conversation", "die", "hurry", "order", "say", "threading"]
 
 _OURS = f"{os.sep}agentops_local{os.sep}"
 
@@ -67,45 +61,28 @@ def hurry(patience: float = 0.02) -> None:
     database._RETRY_AFTER = 0.0
 
 
-@cache
-def _opens_door(code: CodeType, offset: int) -> bool:
-    """Whether Python looks for signals after this instruction."""
-    name = dis.opname[code.co_code[offset]]
-    return any(part in name for part in ("CALL", "JUMP", "RESUME"))
-
-
-def at_instruction(number: int, action: Callable[[], object]) -> Callable[[], int]:
-    """Does something before the n-th of the instructions of our own code, from now on, before which Python may run a
-    signal handler: after a call (of which one line may have many), after a jump, at the beginning of a function.
+def after_call(number: int, action: Callable[[], object]) -> Callable[[], int]:
+    """Does something after the n-th call, from now on, that our own code makes of a function in C, or at the beginning
+    of the n-th of its own: there Python runs signal handlers, and so there they fork, record, or raise.
 
     Returns:
-        What ends the counting, and tells how many instructions there were.
+        What ends the counting, and tells how many such moments there were.
     """
     count = 0
-    last: dict[FrameType, int] = {}
 
-    def trace(frame: FrameType, event: str, arg: object) -> TraceFunction | None:
+    def profile(frame: FrameType, event: str, arg: object) -> None:
         nonlocal count
-        if _OURS not in frame.f_code.co_filename:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            before = last.get(frame, -2)
-            last[frame] = frame.f_lasti
-            if before == -2 or _opens_door(frame.f_code, before):
-                count += 1
-                if count == number:
-                    say("at", number, f"{frame.f_code.co_name}:{frame.f_lineno}")
-                    action()
-        elif event == "return":
-            last.pop(frame, None)
-        return trace
+        if event in ("call", "c_return") and _OURS in frame.f_code.co_filename:
+            count += 1
+            if count == number:
+                say("at", number, f"{frame.f_code.co_name}:{frame.f_lineno}")
+                action()
 
     def end() -> int:
-        sys.settrace(None)
+        sys.setprofile(None)
         return count
 
-    sys.settrace(trace)
+    sys.setprofile(profile)
     return end
 
 

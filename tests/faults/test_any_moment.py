@@ -1,5 +1,5 @@
-"""What may come between any two instructions of ours: a fork, an interruption, another event. Signal handlers,
-finalizers and weak references bring them; here they come before an instruction that is drawn by lot."""
+"""What may come in the midst of our own code: a fork, an interruption, another event. Signal handlers bring them, and
+Python runs those after calls; here they come after a call that is drawn by lot."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def scene(me):
         if pid:
             pids.append(pid)
             return
-        sys.settrace(None)
+        sys.setprofile(None)
         try:
             if number % 3:
                 os.close(end)
@@ -67,7 +67,7 @@ def scene(me):
             import traceback; traceback.print_exc()
         os._exit(99)
 
-    ended = at_instruction(number, fork)
+    ended = after_call(number, fork)
     me.llm("w", 1, 2)
     me.tool()
     total = ended()
@@ -82,7 +82,7 @@ run()
 """,
     "record": """
 def scene(me):
-    ended = at_instruction(number, lambda: me.llm("w", 2, 1))
+    ended = after_call(number, lambda: me.llm("w", 2, 1))
     me.llm("w", 1, 2)
     me.error()
     me.tool()
@@ -99,7 +99,7 @@ def scene(me):
         interrupted.append(True)
         raise KeyboardInterrupt
 
-    ended = at_instruction(number, interrupt)
+    ended = after_call(number, interrupt)
     seen = 0
     for record in (lambda: me.llm("w", 1, 2), me.error, me.tool, me.recorder.close):
         try:
@@ -121,8 +121,8 @@ run()
 
 @pytest.mark.parametrize("begun", ["new", "begun"])
 @pytest.mark.parametrize("scene", SCENES)
-def test_between_any_two_instructions(project: Path, spawn: Spawn, scene: str, begun: str) -> None:
-    """A fork, a further event or Ctrl-C between any two instructions loses nothing that was acknowledged or put off
+def test_at_any_moment(project: Path, spawn: Spawn, scene: str, begun: str) -> None:
+    """A fork, a further event or Ctrl-C at any moment loses nothing that was acknowledged or put off
     and stores nothing twice; an interruption comes through to the program, and the next event is stored."""
     seed = random.randrange(1 << 32)
     times = scaled({"fork": 60, "record": 100, "interrupt": 150}[scene])
@@ -134,7 +134,7 @@ def test_between_any_two_instructions(project: Path, spawn: Spawn, scene: str, b
     print(f"{len(promised)} of {program.said('total')[0][1]} moments, seed {seed}\n{errors}")
     at = {line[1]: line[2] for line in program.said("at")}
     for number, events in promised.items():
-        print(f"instruction {number}, {at.get(number)}")
+        print(f"call {number}, {at.get(number)}")
         truth = check(events, f"n{number}/agentops.db")
         assert truth.sessions == [SESSION]
         assert len(set(truth.owners)) == len(truth.owners)
