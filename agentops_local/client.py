@@ -209,8 +209,8 @@ class Client:
         """The session of the code that runs: the one bound to its context, else the only live one, else the one that
         AGENTOPS_LOCAL_SESSION names for a process that knows of none."""
         session = context.session.get()
-        if session is not None and session.is_running:
-            return session
+        if session is not None:
+            return session  # also one that has ended, which says so: its events are not another session's
         sessions = self._live()
         if len(sessions) == 1:
             return sessions[0]

@@ -85,12 +85,6 @@ class Configuration:
             WrongUse: for a value that cannot be accepted; what was set before it stays. Redaction rules that cannot be
                 understood leave every payload out until there are some that can.
         """
-        if durability is not None:
-            self.durability = _durability(durability)
-        if redact is not None:
-            self.redact = _withhold  # until the rules are understood: a slip in them must not open the door
-            make_redactor(redact)
-            self.redact = redact
         if default_tags is not None:
             self.default_tags.update(tag_list(default_tags))
         for name, key in (("api_key", api_key), ("parent_key", parent_key)):
@@ -111,6 +105,13 @@ class Configuration:
         for name, value in given.items():
             if value is not None:
                 setattr(self, name, value)
+        # Last, for they may be refused: whatever else was given is in force by now.
+        if redact is not None:
+            self.redact = _withhold  # until the rules are understood: a slip in them must not open the door
+            make_redactor(redact)
+            self.redact = redact
+        if durability is not None:
+            self.durability = _durability(durability)
 
     @property
     def power(self) -> bool:

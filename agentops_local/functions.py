@@ -61,7 +61,7 @@ def init(
         durability=durability,
         redact=redact,
     )
-    return client.initialize(inherited_session_id)
+    return client.initialize(inherited_session_id, default_tags if default_tags is not None else tags)
 
 
 def configure(

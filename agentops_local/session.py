@@ -77,7 +77,7 @@ class Session(SessionFacts):
         self._pid = os.getpid()
         state = SessionState(
             id=str(session_id),
-            tags=tags or [],
+            tags=[recorder.text(_text(tag)) for tag in tags or []],
             key_hash=key_hash(config.api_key),
             parent_key_hash=key_hash(config.parent_key),
             inherited=inherited,
@@ -226,7 +226,7 @@ class Session(SessionFacts):
         state.end_us = clock.now_us()
         state.end_state = end_state.value
         state.end_state_reason = None if reason is None else self._recorder.text(_text(reason))
-        state.video = state.video if video is None else _text(video)
+        state.video = state.video if video is None else self._recorder.text(_text(video))
         state.auto_ended = auto
 
     def _exit_process(self, crash: BaseException | None) -> None:
@@ -257,15 +257,19 @@ class Session(SessionFacts):
 
     def add_tags(self, tags: Iterable[str] | str) -> None:
         """Adds tags; a bare text counts as one. Power-durable."""
-        self._change("add_tags()", lambda: writes.add_tags(self._state, list(map(_text, tag_list(tags)))))
+        self._change("add_tags()", lambda: writes.add_tags(self._state, self._texts(tag_list(tags))))
+
+    def _texts(self, tags: list[str]) -> list[str]:
+        """Tags as they may be stored."""
+        return [self._recorder.text(_text(tag)) for tag in tags]
 
     def set_tags(self, tags: Iterable[str] | str | None) -> None:
         """Replaces the tags. Power-durable."""
-        self._change("set_tags()", lambda: writes.set_tags(self._state, list(map(_text, tag_list(tags)))))
+        self._change("set_tags()", lambda: writes.set_tags(self._state, self._texts(tag_list(tags))))
 
     def set_video(self, video: str) -> None:
         """Sets the video: URL or path of a recording of the session."""
-        self._state.video = _text(video)
+        self._state.video = self._recorder.text(_text(video))
         self._change("set_video()", lambda: writes.set_video(self._state))
 
     def create_agent(self, name: str, agent_id: str | UUID | None = None) -> str | None:

@@ -4,6 +4,7 @@ database whenever they are asked for."""
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
@@ -87,6 +88,10 @@ class SessionFacts:
             ),
         )
 
+    def _has_environment(self, connection: sqlite3.Connection) -> bool:
+        row = connection.execute("SELECT environment FROM sessions WHERE id = ?", (self._state.id,)).fetchone()
+        return row is not None and row[0] is not None
+
     def _totals(self) -> Totals:
         return self._recorder.read(lambda connection: totals(connection, self._state.id))
 
@@ -128,13 +133,14 @@ class SessionFacts:
 
     def _look_at_environment(self) -> None:
         """Looks at the host, once; the packages are listed only if no earlier session of this database has done it."""
-        if self._state.environment is not None or self._state.inherited:
-            self._environment_due = 0.0
-            return
         self._environment_due = 0.0
+        if self._state.environment is not None:
+            return
         with faults.contained("looking at the host environment"):
             from agentops_local import __version__, host_env
 
+            if self._state.inherited and self._recorder.read(self._has_environment):
+                return  # whoever came first has told where the session runs
             opt_out = self._state.opt_out
             fingerprint = host_env.fingerprint(__version__, opt_out)
             known = self._recorder.read(

@@ -19,15 +19,16 @@ _PIECE = 500  # events a read
 
 _NEW = f"""
 SELECT e.seq FROM events e CROSS JOIN sessions s ON s.seq = e.session
-WHERE e.seq > ?1 AND s.id <> '' AND substr(s.id, 1, length(?2)) = ?2 ORDER BY e.seq LIMIT {_PIECE}
+WHERE e.seq > :mark AND s.id <> '' AND substr(s.id, 1, length(:session)) = :session ORDER BY e.seq LIMIT {_PIECE}
 """  # noqa: S608 - our own text
 _BEFORE = """
 SELECT e.seq FROM events e CROSS JOIN sessions s ON s.seq = e.session
-WHERE s.id <> '' AND substr(s.id, 1, length(?2)) = ?2 ORDER BY e.seq DESC LIMIT 1 OFFSET ?1
+WHERE s.id <> '' AND substr(s.id, 1, length(:session)) = :session ORDER BY e.seq DESC LIMIT 1 OFFSET :already
 """
 _ENDED = """
 SELECT id, end_state, end_state_reason, revision FROM sessions
-WHERE revision > ?1 AND end_us IS NOT NULL AND id <> '' AND substr(id, 1, length(?2)) = ?2 ORDER BY revision
+WHERE revision > :mark AND end_us IS NOT NULL AND id <> '' AND substr(id, 1, length(:session)) = :session
+ORDER BY revision
 """
 _TOP = "SELECT coalesce(max(seq), 0) FROM events"
 _REVISION = "SELECT coalesce(max(revision), 0) FROM sessions"
@@ -81,7 +82,10 @@ class Feed(Generic[T]):
         try:
             connection = self._ready()
             while connection is not None:
-                seqs = [row["seq"] for row in connection.execute(_NEW, (self._mark, self._session)).fetchall()]
+                seqs = [
+                    row["seq"]
+                    for row in connection.execute(_NEW, {"mark": self._mark, "session": self._session}).fetchall()
+                ]
                 yield from self._read(connection, seqs)
                 if not seqs:
                     self._look_for_ends(connection)
@@ -103,7 +107,7 @@ class Feed(Generic[T]):
             connection.close()
 
     def _look_for_ends(self, connection: sqlite3.Connection) -> None:
-        for row in connection.execute(_ENDED, (self._revision, self._session)).fetchall():
+        for row in connection.execute(_ENDED, {"mark": self._revision, "session": self._session}).fetchall():
             self._ends.append(End(row["id"], row["end_state"], row["end_state_reason"]))
             self._revision = row["revision"]
 
@@ -158,7 +162,7 @@ class Feed(Generic[T]):
     def _first_mark(self, connection: sqlite3.Connection, top: int) -> int:
         if not self._already:
             return top if self._already == 0 else 0
-        found = connection.execute(_BEFORE, (self._already, self._session)).fetchone()
+        found = connection.execute(_BEFORE, {"already": self._already, "session": self._session}).fetchone()
         return 0 if found is None else int(found[0])
 
     def _look(self) -> Identity:

@@ -44,10 +44,10 @@ FROM events WHERE session = ?
 """  # noqa: S608 - our own text
 _EVENT = "SELECT kind, name, model, init_us, end_us FROM events WHERE seq = ?"
 _NEWEST = "SELECT id FROM sessions WHERE id <> '' ORDER BY seq DESC LIMIT 1"
-_BEGINNING = "SELECT id FROM sessions WHERE id >= ?1 AND id < ?1 || 'g' ORDER BY id LIMIT ?2"
+_BEGINNING = "SELECT id FROM sessions WHERE id >= :beginning AND id < :beginning || 'g' ORDER BY id LIMIT :most"
 _NEIGHBOURS = """
-SELECT id FROM (SELECT id FROM sessions WHERE id < ?1 AND id <> '' ORDER BY id DESC LIMIT 1)
-UNION ALL SELECT id FROM (SELECT id FROM sessions WHERE id > ?1 ORDER BY id LIMIT 1)
+SELECT id FROM (SELECT id FROM sessions WHERE id < :id AND id <> '' ORDER BY id DESC LIMIT 1)
+UNION ALL SELECT id FROM (SELECT id FROM sessions WHERE id > :id ORDER BY id LIMIT 1)
 """
 
 
@@ -190,7 +190,8 @@ def find_session(connection: sqlite3.Connection, text: str) -> str | None:
     beginning = _as_id(text)
     if not beginning:
         return None
-    found = [str(row["id"]) for row in connection.execute(_BEGINNING, (beginning, MOST_CANDIDATES + 1)).fetchall()]
+    wanted = {"beginning": beginning, "most": MOST_CANDIDATES + 1}
+    found = [str(row["id"]) for row in connection.execute(_BEGINNING, wanted).fetchall()]
     if len(found) > 1:
         shown = "\n".join(f"  {candidate}" for candidate in found[:MOST_CANDIDATES])
         more = "\n  and more" if len(found) > MOST_CANDIDATES else ""
@@ -202,7 +203,7 @@ def shown_length(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
     """How much of these ids must be shown so that each is told from every other session's."""
     length = _SHORTEST
     for known in ids:
-        for row in connection.execute(_NEIGHBOURS, (known,)).fetchall():
+        for row in connection.execute(_NEIGHBOURS, {"id": known}).fetchall():
             length = max(length, _common(known, row["id"]) + 1)
     return length
 

@@ -66,7 +66,7 @@ SELECT m.content FROM fresh CROSS JOIN messages m ON m.id = fresh.id WHERE typeo
 # What the messages and blobs just marked weigh, for `prune --max-size`.
 _MESSAGE, _BLOB = 30, 60  # bytes of a row and its entries in indexes, beside the content
 _BLOB_BYTES = """
-SELECT coalesce(sum(length(CAST(text AS BLOB)) + ?2), 0) FROM blobs WHERE id IN (SELECT value FROM json_each(?1))
+SELECT coalesce(sum(length(CAST(text AS BLOB)) + :row), 0) FROM blobs WHERE id IN (SELECT value FROM json_each(:blobs))
 """
 _FRESH_BYTES = """
 SELECT coalesce(sum(length(CAST(m.content AS BLOB))), 0), count(*) FROM fresh CROSS JOIN messages m ON m.id = fresh.id
@@ -131,10 +131,10 @@ class Marks:
             How many it deleted, and the last number it went through; None if that was all.
         """
         # The marks are asked again: `catch_up` may have added to them since the rows were looked up.
-        sql = f"DELETE FROM {table} WHERE id = ?1 AND ?1 NOT IN (SELECT id FROM kept_{table})"  # noqa: S608 - our names
+        sql = f"DELETE FROM {table} WHERE id = :id AND :id NOT IN (SELECT id FROM kept_{table})"  # noqa: S608 - our names
         gone = 0
         for number in numbers:
-            gone += self._connection.execute(sql, (number,)).rowcount
+            gone += self._connection.execute(sql, {"id": number}).rowcount
             if monotonic() > deadline:
                 return gone, number
         return gone, None
@@ -156,7 +156,8 @@ class Marks:
         new = [blob for blob in blobs if execute("INSERT OR IGNORE INTO kept_blobs VALUES (?)", (blob,)).rowcount]
         if not weigh:
             return 0
-        return int(content + _MESSAGE * count + execute(_BLOB_BYTES, (json.dumps(new), _BLOB)).fetchone()[0])
+        weight = execute(_BLOB_BYTES, {"blobs": json.dumps(new), "row": _BLOB}).fetchone()[0]
+        return int(content + _MESSAGE * count + weight)
 
     def _unmarked(self, table: str, kept: str, below: int) -> list[int]:
         # The empty row on top of the numbers (see `numbers`) stays: a message without parent and hash, an empty hash.

@@ -23,8 +23,8 @@ REMEMBERED_BYTES = 64 << 20  # of their messages, so that images do not fill the
 _TOP = "SELECT max(id) FROM messages"
 _ROOT = "SELECT (SELECT max(id) FROM messages), (SELECT id FROM messages WHERE parent IS NULL AND hash = ?)"
 _CHILD = (
-    "SELECT id FROM messages WHERE id = ?1 + 1 AND parent = ?1 AND hash IS NULL AND content = ?2 "
-    "UNION ALL SELECT id FROM messages WHERE parent = ?1 AND hash = ?3"
+    "SELECT id FROM messages WHERE id = ? + 1 AND parent = ? AND hash IS NULL AND content = ? "
+    "UNION ALL SELECT id FROM messages WHERE parent = ? AND hash = ?"
 )
 _INSERT = "INSERT INTO messages (id, parent, hash, content) VALUES "
 _ROWS = 64  # at most so many in one statement; SQLite before 3.32 takes 999 values
@@ -216,7 +216,8 @@ def grow(connection: sqlite3.Connection, parent: int | None, nodes: Sequence[Nod
     top = top or 0
     # The newest row has no children yet: nothing to look for below it.
     while parent is not None and parent != top and index < len(nodes):
-        found = execute(_CHILD, (parent, contents[index], nodes[index].hash())).fetchone()
+        child = (parent, parent, contents[index], parent, nodes[index].hash())
+        found = execute(_CHILD, child).fetchone()
         if found is None:
             break
         parent = found[0]

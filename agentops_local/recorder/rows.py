@@ -17,7 +17,9 @@ Value = None | str | int | bytes | Recipe
 Redact = Callable[[object], object] | None
 
 _LLM, _ERROR = EventType.LLM.value, EventType.ERROR.value  # an enum's value is looked up in 0.2 µs
-_LARGEST = 2**63 - 1
+# So that sums over millions of events stay within SQLite's 64 bits; nothing real is larger.
+_MOST_TOKENS = 10**12
+_MOST_PUSD = 10**17  # 100,000 US dollars for one event
 _PUSD = Decimal(10) ** 12
 
 # What every statement begins with; the first three are filled in when the rows that they name are known.
@@ -74,13 +76,13 @@ def count(value: object) -> int | None:
     """A number of tokens; None if it is none."""
     if value is None:
         return None
-    if type(value) is int and 0 <= value <= _LARGEST:
+    if type(value) is int and 0 <= value <= _MOST_TOKENS:
         return value
     try:
         number = int(value) if isinstance(value, float) else int(words(value))
     except (ValueError, OverflowError):
         number = -1
-    if 0 <= number <= _LARGEST:
+    if 0 <= number <= _MOST_TOKENS:
         return number
     logger.warning("agentops_local: %s is no number of tokens; it is left out", _shown(value))
     return None
@@ -97,8 +99,8 @@ def money(value: object) -> int | None:
         amount = value if isinstance(value, Decimal) else Decimal(words(value))
         scaled = int((amount * _PUSD).to_integral_value())
     except (ArithmeticError, ValueError):
-        scaled = _LARGEST + 1
-    if abs(scaled) <= _LARGEST:
+        scaled = _MOST_PUSD + 1
+    if abs(scaled) <= _MOST_PUSD:
         return scaled
     logger.warning("agentops_local: %s is no cost in US dollars; the call counts as unpriced", _shown(value))
     return None

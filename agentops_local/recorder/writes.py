@@ -16,6 +16,7 @@ from agentops_local.recorder.prompts import Node, PromptTree, grow
 from agentops_local.recorder.state import Place, SessionState
 
 _ERROR_AT = "SELECT 1 FROM events WHERE kind = 'errors' AND session = ? AND init_us = ?"
+_SESSION = "SELECT 1 FROM sessions WHERE seq = ?"
 _UNNAMED = "Unnamed agent"
 _INIT_US = rows.HEAD.index("init_us")
 
@@ -187,7 +188,10 @@ class SessionWrite:
         self.events = 0
 
     def run(self, connection: sqlite3.Connection, epoch: int) -> None:
-        """Makes the change."""
+        """Makes the change; a session that was erased is there again with it."""
+        known = self._state.place
+        if known is not None and connection.execute(_SESSION, (known.session,)).fetchone() is None:
+            self._state.place = None
         known = ground(connection, epoch, self._state)
         if self._change is not None:
             self.result = self._change(connection, known)
@@ -282,7 +286,8 @@ def _leave(connection: sqlite3.Connection, known: Place, manner: str) -> None:
 
 def _end(connection: sqlite3.Connection, known: Place, state: SessionState) -> bool:
     (is_open,) = connection.execute(
-        "SELECT end_us IS NULL OR (auto_ended AND NOT ?) FROM sessions WHERE seq = ?", (state.auto_ended, known.session)
+        "SELECT end_us IS NULL OR (auto_ended AND NOT (? AND end_state = 'Fail')) FROM sessions WHERE seq = ?",
+        (state.auto_ended, known.session),
     ).fetchone()
     if is_open:
         update(

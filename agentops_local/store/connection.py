@@ -43,6 +43,7 @@ def connect(path: Path, wal: bool = True, begun: Begun = lambda _: None) -> sqli
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute("PRAGMA mmap_size = 0")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = FAST")  # overwrites what is deleted where that costs no extra page
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
     return connection
 
@@ -53,10 +54,13 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     Raises:
         DatabaseUnusable: if there is no such file, or it is not a database of ours.
     """
-    if not path.is_file():
-        raise DatabaseUnusable(f"there is no database at {path}: record something first, or name one with --db")
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT,
-                                 isolation_level=None)  # fmt: skip
+    try:
+        if not path.is_file():
+            raise DatabaseUnusable(f"there is no database at {path}: record something first, or name one with --db")
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT,
+                                     isolation_level=None)  # fmt: skip
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseUnusable(f"{path} cannot be opened ({error}): is it yours to read?") from error
     try:
         connection.execute("PRAGMA mmap_size = 0")
         if _look(connection, path) == 0:
@@ -92,6 +96,7 @@ def open_or_create(path: Path, wal: bool, begun: Begun = lambda _: None) -> sqli
             version = _look(probe, path)
     else:
         version = 0
+    if version == 0:
         _warn_if_emptied(path)
     connection = connect(path, wal, begun)
     try:
@@ -111,7 +116,10 @@ def open_or_create(path: Path, wal: bool, begun: Begun = lambda _: None) -> sqli
 
 def generation(connection: sqlite3.Connection) -> str:
     """The id that was given to the file when it was made."""
-    return str(connection.execute("SELECT value FROM about WHERE key = 'generation'").fetchone()[0])
+    found = connection.execute("SELECT value FROM about WHERE key = 'generation'").fetchone()
+    if found is None:
+        raise sqlite3.DatabaseError("database disk image is malformed: it has no generation")
+    return str(found[0])
 
 
 def _look(connection: sqlite3.Connection, path: Path) -> int:
@@ -127,6 +135,8 @@ def _look(connection: sqlite3.Connection, path: Path) -> int:
             f"{path} has schema version {version} and this program knows version {VERSION} at most: "
             "upgrade agentops-local (pip install -U agentops-local), or name another file with db= or --db"
         )
+    if version < 1:  # it is written together with the application id
+        raise sqlite3.DatabaseError(f"database disk image is malformed: schema version {version}")
     return version
 
 
@@ -154,7 +164,7 @@ def _create(connection: sqlite3.Connection, path: Path, wal: bool) -> None:
             connection.execute("ROLLBACK")
         raise
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
-    _generation_file(path).write_text(f"{generation}\n", encoding="ascii")
+    _write_generation(_generation_file(path), f"{generation}\n")
 
 
 def _set_journal(connection: sqlite3.Connection, wal: bool) -> None:
@@ -165,6 +175,14 @@ def _set_journal(connection: sqlite3.Connection, wal: bool) -> None:
 
 def _generation_file(path: Path) -> Path:
     return path.with_name(f"{path.name}-generation")
+
+
+def _write_generation(file: Path, text: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        os.write(descriptor, text.encode("ascii"))
+    finally:
+        os.close(descriptor)
 
 
 def _warn_if_emptied(path: Path) -> None:
@@ -180,8 +198,13 @@ def _look_for_damage(connection: sqlite3.Connection) -> None:
     Raises:
         sqlite3.DatabaseError: if anything is damaged.
     """
-    for table in ("sessions", "owners", "events", "messages", "blobs"):
-        connection.execute(f"SELECT * FROM {table} ORDER BY 1 DESC LIMIT 1").fetchone()  # noqa: S608 - our own names
+    try:
+        for table in ("about", "sessions", "owners", "events", "messages", "blobs"):
+            connection.execute(f"SELECT * FROM {table} ORDER BY 1 DESC LIMIT 1").fetchone()  # noqa: S608 - our own names
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        raise sqlite3.DatabaseError(f"database disk image is malformed: {error}") from error
     deadline = time.monotonic() + _QUICK_CHECK
     # "Is it past the deadline?" without a line of Python: a signal handler that ran in a callback of SQLite's would
     # have its exception swallowed there, and Ctrl-C with it.

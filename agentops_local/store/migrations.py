@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -40,14 +40,17 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Migrations =
     saved = back_up(connection, path.with_name(f"{path.name}.v{old}-{time.strftime('%Y%m%dT%H%M%S')}.backup"))
     # IMMEDIATE first: sqlite-utils would begin a deferred transaction, whose upgrade fails beside another writer.
     # Its own blocks are savepoints inside this one, so all migrations are applied or none is.
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         migrations.apply(Database(connection, execute_plugins=False))
         connection.execute(f"PRAGMA user_version = {to:d}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        with suppress(sqlite3.Error, OSError):
+            if connection.execute("PRAGMA user_version").fetchone()[0] == old:
+                saved.unlink()  # the database is what it was; a backup an attempt would fill the disk
         raise
     logger.info("agentops_local: %s brought from version %d to %d; the old one is kept in %s", path, old, to, saved)
     return saved
@@ -57,6 +60,10 @@ def back_up(connection: sqlite3.Connection, target: Path) -> Path:
     """Copies the database to a new file, mode 0600, through SQLite's backup API: reading the file by another
     descriptor would cancel SQLite's locks when it is closed."""
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    with closing(sqlite3.connect(target)) as copy:
-        connection.backup(copy)
+    try:
+        with closing(sqlite3.connect(target)) as copy:
+            connection.backup(copy)
+    except BaseException:
+        target.unlink()  # half a backup is none
+        raise
     return target

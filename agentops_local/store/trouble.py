@@ -31,7 +31,7 @@ _BY_CODE = {
     23: Trouble.UNREACHABLE,  # SQLITE_AUTH
     26: Trouble.DAMAGED,  # SQLITE_NOTADB
 }
-# Python 3.10 gives no error codes; these are the words of sqlite3ErrStr.
+# Python 3.10 gives no error codes, and some errors have none of their own: the words of sqlite3ErrStr, and of others.
 _BY_WORDS = (
     ("FOREIGN KEY", Trouble.LOST_GROUND),
     ("closed database", Trouble.CLOSED),
@@ -42,6 +42,8 @@ _BY_WORDS = (
     ("is full", Trouble.FOR_NOW),
     ("malformed", Trouble.DAMAGED),
     ("not a database", Trouble.DAMAGED),
+    ("unsupported file format", Trouble.DAMAGED),
+    ("Could not decode to UTF-8", Trouble.DAMAGED),  # we never write such a text
     ("unable to open", Trouble.UNREACHABLE),
 )
 
@@ -55,7 +57,7 @@ def diagnose(error: BaseException) -> Trouble:
     if isinstance(error, OSError):
         if error.errno == EBADF:  # the lock's file, closed by a fork in a handler that interrupted the waiting for it
             return Trouble.CLOSED
-        # EACCES, EPERM, EROFS, ENOENT, ENOTDIR, ELOOP, EISDIR will not get better here; ENOSPC, EMFILE, EIO may.
+        # EACCES, EPERM, EROFS, ENOENT, ENOTDIR, ELOOP and such will not get better here; ENOSPC, EMFILE, EIO may.
         return Trouble.UNREACHABLE if error.errno in _HOPELESS else Trouble.FOR_NOW
     if isinstance(error, sqlite3.Error):
         words = str(error)
@@ -76,4 +78,4 @@ def _errnos(*names: str) -> frozenset[int]:
     return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
 
 
-_HOPELESS = _errnos("EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "ELOOP", "EISDIR", "EEXIST")
+_HOPELESS = _errnos("EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "ELOOP", "EISDIR", "EEXIST", "ENAMETOOLONG")

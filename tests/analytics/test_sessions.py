@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 
 import pytest
@@ -74,10 +75,13 @@ def test_what_is_counted(book: Book) -> None:
 
 
 def test_sums_have_no_limit(book: Book) -> None:
-    """Sums are exact beyond 64 bits, and below zero."""
+    """Sums are exact beyond 64 bits, and below zero, though no event that we record is that large."""
     state = book.session()
     for _ in range(3):
-        book.add(state, LLMEvent(prompt_tokens=2**63 - 1, completion_tokens=1, cost=Decimal("9223372")))
+        book.add(state, LLMEvent(prompt_tokens=1, completion_tokens=1, cost=Decimal(1)))
+    with closing(sqlite3.connect(book.path)) as connection:
+        connection.execute(f"UPDATE events SET prompt_tokens = {2**63 - 1}, cost_pusd = {9223372 * 10**12}")
+        connection.commit()
     book.add(state, LLMEvent(cost=Decimal("-0.000000000001")))
     counts = listed(book)[0].counts
     assert counts.prompt_tokens == 3 * (2**63 - 1)

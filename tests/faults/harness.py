@@ -36,13 +36,18 @@ def scaled(count: int) -> int:
     return max(1, round(count * SCALE))
 
 
+def flat(source: str) -> str:
+    """A piece of a program, without the indentation it has in the test."""
+    return textwrap.dedent(source)
+
+
 class Program:
     """A Python program in a process of its own, in the current folder; `sys.argv[1:]` are the arguments."""
 
     def __init__(self, source: str, *args: object, environment: dict[str, str] | None = None) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`; a pipe could fill up
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _BEGIN + textwrap.dedent(source), *map(str, args)],
+            [sys.executable, "-c", _BEGIN + flat(source), *map(str, args)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, Program, acks, check, query
+from tests.faults.harness import DB, SESSION, Program, acks, check, flat, query
 
 # `fill()` makes the disk full, `free()` takes what filled it away. With the limit it is files that may not grow.
 DISK = """
@@ -129,12 +129,6 @@ CASES = {
 }
 
 
-def _flat(source: str) -> str:
-    import textwrap
-
-    return textwrap.dedent(source)
-
-
 @pytest.fixture(params=["tmpfs", "limit"])
 def disk(request: pytest.FixtureRequest, project: Path) -> Iterator[tuple[str, Path]]:
     """A folder on a disk that can be filled, and the way to fill it."""
@@ -156,7 +150,7 @@ def test_a_full_disk(disk: tuple[str, Path], spawn: Spawn, case: str) -> None:
     them are stored, in order."""
     kind, folder = disk
     db = folder / DB
-    program = spawn(DISK + _flat(CASES[case]) + "\nme.leave()\n", db, SESSION, kind)
+    program = spawn(DISK + flat(CASES[case]) + "\nme.leave()\n", db, SESSION, kind)
     errors = program.finish()
     kept = acks(program, word="kept")
     print(f"{len(acks(program))} stored at once, {len(kept)} kept\n{errors}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -77,15 +78,15 @@ def _start(spawn: Spawn, count: int) -> list[Program]:
     return programs
 
 
-def _record(programs: list[Program]) -> list[str]:
+def _record(programs: list[Program], may_wait: bool = False) -> list[str]:
     """Has each record something, one after the other; the ids of that."""
-    before = set(acks(*programs))
+    before = {*acks(*programs), *acks(*programs, word="kept")}
     for program in programs:
         turn = len(program.said("done")) + 1
         program.tell()
         program.expect("done", turn)
-    assert not acks(*programs, word="kept")
-    return [event for event in acks(*programs) if event not in before]
+    assert may_wait or not acks(*programs, word="kept")
+    return [event for event in acks(*programs) + acks(*programs, word="kept") if event not in before]
 
 
 def _finish(programs: list[Program]) -> str:
@@ -136,22 +137,47 @@ def test_what_lies_beside_a_database_may_vanish(project: Path, spawn: Spawn, how
     assert check(acks(*programs), DB).events.total() == len(acks(*programs))
 
 
+NEWCOMER = "import sys\nhurry()\n" + WRITER
+
+
 @many
-@pytest.mark.parametrize("how", STILL_THERE)
+@pytest.mark.parametrize("how", ["lock removed", "generation removed"])
 def test_a_newcomer_where_something_vanished(project: Path, spawn: Spawn, how: str, writers: int) -> None:
     """The same with a process that opens the database before the others have noticed anything."""
     programs = _start(spawn, writers)
-    if "WAL" in how:
-        # SQLite itself cannot know what was in a WAL that nobody can find: only what comes later is promised.
-        STILL_THERE[how]()
-        before: list[str] = []
-    else:
-        before = acks(*programs)
-        STILL_THERE[how]()
-    newcomer = spawn(WRITER, DB, SESSION)
-    after = _record([newcomer]) + _record(programs) + _record([newcomer]) + _record(programs)
+    STILL_THERE[how]()
+    newcomer = spawn(NEWCOMER, DB, SESSION)
+    for turn in ([newcomer], programs, [newcomer], programs):
+        _record(turn)
     _finish([newcomer, *programs])
-    check(before + after, DB)
+    check(acks(newcomer, *programs), DB)
+
+
+@many
+@pytest.mark.parametrize("how", ["WAL removed", "WAL and shared memory removed"])
+def test_a_newcomer_where_the_wal_vanished(project: Path, spawn: Spawn, how: str, writers: int) -> None:
+    """A process that comes when the WAL is gone finds a database that cannot be read, or an older one; it keeps its
+    events until the others have noticed, and what any of them stores from then on is not lost."""
+    programs = _start(spawn, writers)
+    STILL_THERE[how]()
+    newcomer = spawn(NEWCOMER, DB, SESSION)
+    promised = _record([newcomer], may_wait=True)
+    for turn in (programs, [newcomer], programs):
+        promised += _record(turn, may_wait=True)
+    _finish([newcomer, *programs])
+    check(promised, DB)
+
+
+@pytest.mark.xfail(reason="the index of a WAL is not watched: two processes with an index each overwrite each other")
+def test_a_newcomer_where_the_index_vanished(project: Path, spawn: Spawn) -> None:
+    """The same where the index of the WAL (-shm) was removed."""
+    programs = _start(spawn, 1)
+    STILL_THERE["shared memory removed"]()
+    newcomer = spawn(NEWCOMER, DB, SESSION)
+    for turn in ([newcomer], programs, [newcomer], programs):
+        _record(turn)
+    _finish([newcomer, *programs])
+    check(acks(newcomer, *programs), DB)
 
 
 @many
@@ -212,7 +238,7 @@ me.leave()
     with closing(sqlite3.connect(DB)) as connection:
         found = connection.execute(
             "SELECT session_id, count(*) FROM payloads WHERE id IN (SELECT value FROM json_each(?)) GROUP BY 1",
-            [__import__("json").dumps(acks(second)[3:])],
+            [json.dumps(acks(second)[3:])],
         ).fetchall()
     assert found == [(OTHER, 3)]
     examine(DB)

@@ -69,6 +69,10 @@ def _swap(message: Message, value: Any) -> Message:
     return message
 
 
+def _subclass(message: Message, value: Any) -> Message:
+    return Spoken(message)
+
+
 def _inner_tuple(message: Message, value: Any) -> Message:
     message["parts"] = ({"text": "x"}, ("y",))
     return message
@@ -78,7 +82,7 @@ _changes: dict[str, Callable[[Message, Any], Message]] = {
     "edit": _edit,
     "swap": _swap,
     "inner tuple": _inner_tuple,
-    "subclass": lambda message, value: Spoken(message),
+    "subclass": _subclass,
 }
 
 
@@ -134,7 +138,10 @@ def _tape(file: Path) -> Iterator[Tape]:
 def _check(tape: Tape, expected: list[tuple[str, str | None, bool, str | None, bool]]) -> None:
     found = {row["id"]: row for row in tape.rows("SELECT id, prompt, completion FROM llms")}
     for id, prompt, prompt_is_text, completion, completion_is_text in expected:
-        for name, value, is_text in (("prompt", prompt, prompt_is_text), ("completion", completion, completion_is_text)):
+        for name, value, is_text in (
+            ("prompt", prompt, prompt_is_text),
+            ("completion", completion, completion_is_text),
+        ):
             read = found[id][name]
             assert (read if is_text or read is None else spelled(read)) == value
 
@@ -152,9 +159,9 @@ def test_any_conversation_reads_back_as_it_was_and_stands_once(steps: list[Any])
     expected = []
     prefixes: set[tuple[bytes, ...]] = set()
     with tempfile.TemporaryDirectory() as folder, _tape(Path(folder) / "a.db") as tape:
-        for (operation, value), where, completion, goes_on in steps:
+        for (operation, value), where, answer, goes_on in steps:
             prompt = program.prompt(operation, copy.deepcopy(value), where)
-            completion = copy.deepcopy(completion)
+            completion = copy.deepcopy(answer)
             prefixes.update(_prefixes(prompt, completion))
             facts = (shown(prompt), type(prompt) is str, shown(completion), type(completion) is str)
             calls.append((copy.deepcopy((prompt, completion)), facts))
@@ -230,7 +237,7 @@ def test_a_long_prompt_is_whole(tape: Tape, other: Tape) -> None:
 
 
 def test_what_was_branched_from_stays(tape: Tape, other: Tape) -> None:
-    """Two conversations that part in the middle share what they have in common, whichever recorder goes on with them."""
+    """Two conversations that part in the middle share what they have in common, whichever recorder goes on."""
     trunk = [{"role": "user", "content": f"t{number}"} for number in range(4)]
     left = [*trunk[:2], {"role": "user", "content": "left"}]
     wholes = [tape.call(trunk), tape.call(left), other.call([*left, trunk[3]]), tape.call([*trunk, trunk[0]])]

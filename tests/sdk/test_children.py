@@ -253,7 +253,6 @@ def test_a_killed_process_does_not_hold_the_session_open(programs: Programs, rec
     assert records.value("SELECT end_us IS NOT NULL FROM sessions") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="recorder/writes.py _end: only a crash should outlast an end by itself")
 def test_a_process_that_comes_late_moves_the_end(programs: Programs, records: Records) -> None:
     """A session that ended by itself goes on when a process takes part in it later, and ends with that one; a crash
     that ended it stays its end."""

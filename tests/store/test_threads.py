@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -13,6 +12,12 @@ from agentops_local.event import ErrorEvent, LLMEvent, ToolEvent
 from agentops_local.recorder.recorder import Recorder
 from agentops_local.recorder.state import SessionState
 from tests.faults.harness import DB, SESSION, Program, acks, check, query
+
+
+def _open_files() -> int:
+    """How many files this process has open; 0 where that cannot be seen."""
+    seen = Path("/proc/self/fd")
+    return len(list(seen.iterdir())) if seen.exists() else 0
 
 
 def _run(*targets: Callable[[], object]) -> None:
@@ -55,7 +60,7 @@ def test_threads_lose_and_mix_nothing(project: Path) -> None:
                 event = LLMEvent(prompt=prompt, completion=f"{thread}.{number}", params=params)
             assert recorder.record(state, event, None, None)
 
-    _run(*(lambda thread=thread: work(thread) for thread in range(8)))  # type: ignore[misc]
+    _run(*(lambda thread=thread: work(thread) for thread in range(8)))
     recorder.close()
     order = defaultdict(list)
     for thread, number in query(
@@ -81,16 +86,10 @@ def test_short_lived_threads(project: Path) -> None:
     state = SessionState(SESSION)
     events = [ToolEvent(name="step", params=number) for number in range(201)]
     recorder.record(state, events[200], None, None)
-    files = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    files = _open_files()
     for first in range(0, 200, 20):
-        _run(
-            *(
-                lambda event=event: recorder.record(state, event, None, None)  # type: ignore[misc]
-                for event in events[first : first + 20]
-            )
-        )
-    if files:
-        assert len(os.listdir("/proc/self/fd")) == files
+        _run(*(lambda event=event: recorder.record(state, event, None, None) for event in events[first : first + 20]))
+    assert _open_files() == files
     recorder.close()
     truth = check((str(event.id) for event in events), DB)
     assert truth.events.total() == 201
@@ -103,7 +102,7 @@ def test_threads_meet_in_the_making_of_the_database(project: Path) -> None:
     recorder = Recorder(Path(DB))
     state = SessionState(SESSION)
     events = [ToolEvent(name="step") for _ in range(16)]
-    _run(*(lambda event=event: recorder.record(state, event, None, None) for event in events))  # type: ignore[misc]
+    _run(*(lambda event=event: recorder.record(state, event, None, None) for event in events))
     recorder.close()
     truth = check((str(event.id) for event in events), DB)
     assert (truth.sessions, len(truth.owners)) == ([SESSION], 1)
@@ -128,7 +127,7 @@ def test_closing_is_no_end(project: Path) -> None:
             while not ended.acquire(timeout=0.002):
                 recorder.close()
 
-    _run(close, *(lambda batch=batch: work(batch) for batch in batches))  # type: ignore[misc]
+    _run(close, *(lambda batch=batch: work(batch) for batch in batches))
     recorder.close()
     check((str(event.id) for batch in batches for event in batch), DB)
 
