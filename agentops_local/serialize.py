@@ -78,6 +78,11 @@ def _load_encoder(value: object) -> bytes:
         import orjson
 
         _encode, _fragment = orjson.dumps, orjson.Fragment
+    except AttributeError:  # half a module: a signal handler has interrupted this very import, and records
+        import json
+
+        plain = _Walk(sys.maxsize).plain(value)
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
     except (ImportError, OSError):
         import json
 

@@ -16,8 +16,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -143,24 +145,49 @@ class Floor:
         # A partial is called without a Python frame: nothing is added to the floor.
         return partial(self.connection.execute, f"INSERT INTO events ({', '.join(columns)}) VALUES ({marks})")
 
+    def program(self, columns: Sequence[str], whole: bool = False) -> Callable[[Row], object]:
+        """What a bare program does: it encodes, by the standard library, and stores one row.
+
+        Args:
+            whole: whether it makes the id and the times as well.
+        """
+        insert = self.insert(columns)
+        encoded = [columns.index(name) for name in ("params", "returns", "prompt") if name in columns]
+
+        def store(row: Row) -> object:
+            values = list(row)
+            for index in encoded:
+                values[index] = json.dumps(values[index])
+            if whole:
+                values[0] = str(uuid.uuid4())
+                values[5] = datetime.now(timezone.utc).isoformat()
+                values[6] = datetime.now(timezone.utc).isoformat()
+            return insert(tuple(values))
+
+        return store
+
     def close(self) -> None:
         """Closes the file."""
         self.connection.close()
 
 
-def tool_row(params: object, returns: object, name: str = "search_flights") -> Row:
+def as_it_is(value: object) -> object:
+    """The value, to be encoded later."""
+    return value
+
+
+def tool_row(
+    params: object, returns: object, name: str = "search_flights", encode: Callable[[object], object] = compact
+) -> Row:
     """A tool call as a row of the floor. JSON and ids are made here, outside the timers."""
     now = clock.now_us()
-    return (
-        str(clock.new_id()), 1, 1, 1, "tools", now, now, name, compact(params),
-        None if returns is None else compact(returns),
-    )  # fmt: skip
+    return (str(clock.new_id()), 1, 1, 1, "tools", now, now, name, encode(params), encode(returns))
 
 
-def llm_row(prompt: object, completion: str) -> Row:
+def llm_row(prompt: object, completion: str, encode: Callable[[object], object] = compact) -> Row:
     """An LLM call as a row of the floor, its prompt whole."""
     now = clock.now_us()
-    return (str(clock.new_id()), 1, 1, 1, "llms", now, now, "gpt-4o", compact(prompt), completion, 1200, 150)
+    return (str(clock.new_id()), 1, 1, 1, "llms", now, now, "gpt-4o", encode(prompt), completion, 1200, 150)
 
 
 def checkpoint(*paths: Path) -> None:

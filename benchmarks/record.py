@@ -1,17 +1,22 @@
-"""What recording one event costs the program, beside a bare SQLite commit of the same bytes.
+"""What recording one event costs the program, beside a bare `sqlite3` program that stores the same.
 
-Both sides store an event in a transaction of its own, with the same pragmas, into a file of their own on the same disk.
-The floor inserts one ready-made row: its JSON, its id and its times are made before the timer starts, and an LLM call
-holds its prompt whole. Ours is `agentops_local.record(event)`, the event object made before the timer starts;
-`record_tool` is timed whole, its function does nothing. Garbage collection is left on, and both WALs are emptied at the
-same moments outside the timers.
+All sides store an event in a transaction of its own, with the same pragmas, each into a file of its own on the same
+disk:
+
+    ours    `agentops_local.record(event)`, the event object made before the timer starts; `record_tool` is timed whole,
+            its function does nothing
+    floor   a bare program: it makes the JSON with the standard library's `json` and inserts one row, the prompt whole;
+            beside `record_tool` it makes the id and the two times as well, for there ours does
+    commit  the insert alone, of values that were all made before the timer starts: what of the floor is SQLite's
+
+Garbage collection is left on, and all WALs are emptied at the same moments outside the timers.
 
     tool              a call of a tool, 1 kB of JSON
     llm_conversation  every turn of conversations of 20 turns, messages of 500 to 1,000 bytes, one system prompt
     llm_new           a prompt of 3 messages and a completion that were never seen before, about 2 kB in all
     record_tool       @record_tool around an empty function
 
-Both sides take turns every 20 events. A ratio is taken within each round; the median over the rounds is reported.
+The sides take turns every 20 events. A ratio is taken within each round; the median over the rounds is reported.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from benchmarks.common import (
     Pair,
     Row,
     Texts,
+    as_it_is,
     checkpoint,
     count,
     llm_row,
@@ -51,9 +57,10 @@ _SYSTEM = {"role": "system", "content": Texts().text(900)}
 
 
 class Chunk(NamedTuple):
-    """The same events for both sides."""
+    """The same events for each side: ready-made rows, rows with values still to be encoded, our events."""
 
-    rows: list[Row]
+    ready: list[Row]
+    raw: list[Row]
     ours: list[Row]
 
 
@@ -63,6 +70,7 @@ class Case(NamedTuple):
     columns: tuple[str, ...]
     make: Callable[[Texts], Chunk]
     call: Callable[..., object]
+    whole: bool = False  # whether the floor, too, makes the id and the times
 
 
 def tool_event(texts: Texts) -> tuple[dict[str, object], dict[str, object]]:
@@ -88,12 +96,17 @@ def _tool(texts: Texts) -> Chunk:
     pairs = [tool_event(texts) for _ in range(CHUNK)]
     return Chunk(
         [(tool_row(params, returns),) for params, returns in pairs],
+        [(tool_row(params, returns, encode=as_it_is),) for params, returns in pairs],
         [(ToolEvent(name="search_flights", params=params, returns=returns),) for params, returns in pairs],
     )
 
 
 def _llm(calls: list[tuple[list[Message], str]]) -> Chunk:
-    return Chunk([(llm_row(prompt, completion),) for prompt, completion in calls], [(llm(*call),) for call in calls])
+    return Chunk(
+        [(llm_row(*call),) for call in calls],
+        [(llm_row(*call, encode=as_it_is),) for call in calls],
+        [(llm(*call),) for call in calls],
+    )
 
 
 def llm(prompt: list[Message], completion: str) -> LLMEvent:
@@ -116,63 +129,67 @@ def _empty() -> None:
 
 
 def _record_tool(texts: Texts) -> Chunk:  # noqa: ARG001 - as the others
-    return Chunk([(tool_row({}, None),) for _ in range(CHUNK)], [()] * CHUNK)
+    ready: list[Row] = [(tool_row({}, None),) for _ in range(CHUNK)]
+    nothing: list[Row] = [()] * CHUNK
+    return Chunk(ready, [(tool_row({}, None, encode=as_it_is),) for _ in ready], nothing)
 
 
 CASES = {
     "tool": Case(TOOL, _tool, agentops_local.record),
     "llm_conversation": Case(LLM, _llm_conversation, agentops_local.record),
     "llm_new": Case(LLM, _llm_new, agentops_local.record),
-    "record_tool": Case(TOOL, _record_tool, _empty),
+    "record_tool": Case(TOOL, _record_tool, _empty, whole=True),
 }
 
 
 def measure(folder: Path, power: bool, events: int, rounds: int) -> dict[str, dict[str, float]]:
     """All cases in one mode: `rounds` rounds of about `events` events each."""
-    ours, bare = folder / f"{MODES[power]}.db", folder / f"{MODES[power]}-floor.db"
-    recorded = session(ours, power)
-    floor = Floor(bare, power)
+    files = [folder / f"{MODES[power]}{side}.db" for side in ("", "-floor", "-commit")]
+    recorded = session(files[0], power)
+    floor, commit = Floor(files[1], power), Floor(files[2], power)
     texts = Texts()
-    pairs = {name: Pair() for name in CASES}
+    against_floor, against_commit = {name: Pair() for name in CASES}, {name: Pair() for name in CASES}
     for case in CASES.values():
-        _round(case, floor, texts, CHUNK * 5)  # the first calls load and compile; nobody's program is these alone
+        _round(case, floor, commit, texts, CHUNK * 5)  # the first calls load and compile; no program is these alone
     for _ in range(rounds):
         for name, case in CASES.items():
-            checkpoint(ours, bare)
-            pairs[name].add(*_round(case, floor, texts, events, ours, bare))
+            checkpoint(*files)
+            ours, bare, insert = _round(case, floor, commit, texts, events, *files)
+            against_floor[name].add(ours, bare)
+            against_commit[name].add(ours, insert)
     recorded.end_session("Success")
     floor.close()
-    assert count(ours) == count(bare), "both sides have stored the same events"
-    return {name: _figures(pair) for name, pair in pairs.items()}
+    commit.close()
+    assert len({count(file) for file in files}) == 1, "all sides have stored the same events"
+    return {name: _figures(against_floor[name], against_commit[name]) for name in CASES}
 
 
-def _round(case: Case, floor: Floor, texts: Texts, events: int, *files: Path) -> tuple[list[int], list[int]]:
-    ours: list[int] = []
-    bare: list[int] = []
-    insert = floor.insert(case.columns)
+def _round(case: Case, floor: Floor, commit: Floor, texts: Texts, events: int, *files: Path) -> list[list[int]]:
+    calls = (case.call, floor.program(case.columns, case.whole), commit.insert(case.columns))
+    times: list[list[int]] = [[], [], []]
     for number in range(max(1, events // CHUNK)):
         chunk = case.make(texts)
-        if number % 2:
-            ours += timed(case.call, chunk.ours)
-            bare += timed(insert, chunk.rows)
-        else:
-            bare += timed(insert, chunk.rows)
-            ours += timed(case.call, chunk.ours)
+        given = (chunk.ours, chunk.raw, chunk.ready)
+        for turn in range(3):
+            side = (number + turn) % 3
+            times[side] += timed(calls[side], given[side])
         if files and number % CHECKPOINT == CHECKPOINT - 1:
             checkpoint(*files)
-    return ours, bare
+    return times
 
 
-def _figures(pair: Pair) -> dict[str, float]:
+def _figures(floor: Pair, commit: Pair) -> dict[str, float]:
     figures: dict[str, float] = {
-        "ratio_p50": round(pair.ratio(0.5), 3),
-        "ratio_p99": round(pair.ratio(0.99), 3),
-        "p50_us": round(pair.ours(0.5), 1),
-        "p99_us": round(pair.ours(0.99), 1),
-        "floor_p50_us": round(pair.floor(0.5), 1),
-        "floor_p99_us": round(pair.floor(0.99), 1),
+        "ratio_p50": round(floor.ratio(0.5), 3),
+        "ratio_p99": round(floor.ratio(0.99), 3),
+        "p50_us": round(floor.ours(0.5), 1),
+        "p99_us": round(floor.ours(0.99), 1),
+        "floor_p50_us": round(floor.floor(0.5), 1),
+        "floor_p99_us": round(floor.floor(0.99), 1),
+        "commit_ratio_p50": round(commit.ratio(0.5), 3),
+        "commit_p50_us": round(commit.floor(0.5), 1),
     }
-    return {**figures, "events": pair.events}
+    return {**figures, "events": floor.events}
 
 
 def main() -> None:
@@ -186,11 +203,11 @@ def main() -> None:
     if given.json:
         print(json.dumps(found))
         return
-    print(f"record() beside a bare SQLite commit of the same bytes, µs. {surroundings()}")
+    print(f"record() beside a bare sqlite3 program that stores the same, µs. {surroundings()}")
     for mode, cases in found.items():
         show(
             f"durability={mode}",
-            ("", "ratio p50", "ratio p99", "p50", "p99", "floor p50", "floor p99", "events"),
+            ("", "ratio p50", "p99", "ours p50", "p99", "floor p50", "p99", "ratio to commit", "commit p50", "events"),
             [(name, *figures.values()) for name, figures in cases.items()],
         )
 

@@ -219,4 +219,4 @@ def _look_for_damage(connection: sqlite3.Connection) -> None:
     finally:
         connection.set_progress_handler(None, 0)
     if verdict != "ok":
-        raise sqlite3.DatabaseError(f"database disk image is malformed: {verdict}")
+        raise sqlite3.DatabaseError(f"database disk image is malformed: {' '.join(verdict.split())}")

@@ -204,7 +204,7 @@ class Database:
         elif trouble is Trouble.CLOSED:
             self._file.close()
         elif trouble is Trouble.DAMAGED:
-            self._file.quarantine(error)
+            return self._file.quarantine(error) or self._file.fall_back(error)
         elif trouble is Trouble.UNREACHABLE:
             return self._file.fall_back(error)
         else:

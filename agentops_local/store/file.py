@@ -233,9 +233,15 @@ class DatabaseFile:
             self.lock.close()  # its file may be gone with the folder; the next opener uses the one that is there
             self.take_turn()
 
-    def quarantine(self, error: Exception) -> None:
-        """Puts a damaged file aside, whole, with its WAL; the next use begins a new one."""
+    def quarantine(self, error: Exception) -> bool:
+        """Puts a damaged file aside, whole, with its WAL; the next use begins a new one.
+
+        False, and nothing moved, if no `-generation` says that we made the file: a text named by mistake, or a
+        database that only its owner can decrypt, is not ours to move.
+        """
         self.close()
+        if not os.path.exists(f"{self._file}-generation"):
+            return False
         aside = f"{self._file}.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
         while os.path.lexists(aside):  # a second one within a second must not take the place of the first
             aside += "+"
@@ -251,6 +257,7 @@ class DatabaseFile:
             error,
             aside,
         )
+        return True
 
     def fall_back(self, error: Exception) -> bool:
         """Moves to the user's data folder when the chosen place cannot be used; once, and False after that. The lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from enum import Enum, auto
 from errno import EBADF
@@ -28,6 +29,7 @@ _BY_CODE = {
     11: Trouble.DAMAGED,  # SQLITE_CORRUPT
     13: Trouble.FOR_NOW,  # SQLITE_FULL
     14: Trouble.UNREACHABLE,  # SQLITE_CANTOPEN
+    15: Trouble.FOR_NOW,  # SQLITE_PROTOCOL: lost the race for a lock too often
     23: Trouble.UNREACHABLE,  # SQLITE_AUTH
     26: Trouble.DAMAGED,  # SQLITE_NOTADB
 }
@@ -60,16 +62,36 @@ def diagnose(error: BaseException) -> Trouble:
         # EACCES, EPERM, EROFS, ENOENT, ENOTDIR, ELOOP and such will not get better here; ENOSPC, EMFILE, EIO may.
         return Trouble.UNREACHABLE if error.errno in _HOPELESS else Trouble.FOR_NOW
     if isinstance(error, sqlite3.Error):
-        words = str(error)
-        code = getattr(error, "sqlite_errorcode", None)
-        if isinstance(error, sqlite3.IntegrityError):
-            return Trouble.LOST_GROUND if "FOREIGN KEY" in words else Trouble.OURS
-        if code is not None and code & 0xFF in _BY_CODE:
-            return _BY_CODE[code & 0xFF]
-        for part, trouble in _BY_WORDS:
-            if part in words:
-                return trouble
+        trouble = _diagnose_sqlite(error)
+        # SQLite says "unable to open" as well when the program has used up its file descriptors.
+        return Trouble.FOR_NOW if trouble is Trouble.UNREACHABLE and _lacks_descriptors() else trouble
     return Trouble.OURS
+
+
+def _diagnose_sqlite(error: sqlite3.Error) -> Trouble:
+    words = str(error)
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(error, sqlite3.IntegrityError):
+        return Trouble.LOST_GROUND if "FOREIGN KEY" in words else Trouble.OURS
+    if code is not None and code & 0xFF in _BY_CODE:
+        return _BY_CODE[code & 0xFF]
+    for part, trouble in _BY_WORDS:
+        if part in words:
+            return trouble
+    return Trouble.OURS
+
+
+def _lacks_descriptors() -> bool:
+    taken: list[int] = []
+    try:
+        for _ in range(5):  # the database, its WAL, the index of that, the folder, and one to spare
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return True
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+    return False
 
 
 def _errnos(*names: str) -> frozenset[int]:

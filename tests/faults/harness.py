@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -142,14 +141,14 @@ class Program:
 
 def listen(programs: Iterable[Program], done: Callable[[], bool]) -> None:
     """Takes what several programs say, until something is true or all have ended."""
-    deadline = time.monotonic() + PATIENCE
+    programs = list(programs)
     with selectors.DefaultSelector() as selector:
         for program in programs:
             if not program._ended:
                 selector.register(program, selectors.EVENT_READ)
         while selector.get_map() and not done():
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
-            assert ready, f"silent for {PATIENCE:g} s"
+            ready = selector.select(PATIENCE)
+            assert ready, f"silent for {PATIENCE:g} s since {[program.lines[-1:] for program in programs]}"
             for key, _ in ready:
                 program = key.fileobj
                 assert isinstance(program, Program)

@@ -60,6 +60,11 @@ DAMAGES: dict[str, Callable[[], object]] = {
 }
 
 
+def _aside() -> list[Path]:
+    """The damaged files that were kept; each may have its WAL beside it."""
+    return [path for path in Path(DB).parent.iterdir() if ".damaged-" in path.name and not path.name.endswith("-wal")]
+
+
 def _recorded(spawn: Spawn, times: int = 3) -> list[str]:
     """A database of some pages, closed, so that no WAL is left; the ids in it."""
     program = spawn(WRITER, DB, SESSION)
@@ -83,7 +88,7 @@ def test_a_damaged_file_is_put_aside(project: Path, spawn: Spawn, damage: str) -
         program.expect("done", turn + 1)
     log = program.finish().splitlines()
     assert not acks(program, word="kept")
-    aside = [path for path in Path(DB).parent.iterdir() if ".damaged-" in path.name]
+    aside = _aside()
     assert len(aside) == 1, (log, aside)
     assert aside[0].read_bytes() == damaged
     assert len(log) == 1
@@ -158,8 +163,7 @@ def test_damage_under_open_connections(project: Path, spawn: Spawn, damage: str,
     last.tell()
     log += last.finish()
     print(log)
-    aside = [path for path in Path(DB).parent.iterdir() if ".damaged-" in path.name and path.suffix != "-wal"]
-    assert log.count("is damaged") == len([path for path in aside if not path.name.endswith("-wal")])
+    assert log.count("is damaged") == len(_aside())
     assert not acks(last, *programs, word="kept")
     check(acks(last), DB)
 
@@ -190,7 +194,7 @@ for word in iter(order, ""):
         Path(DB).write_text(f"damage {turn} " * 100)
     program.tell()
     program.finish()
-    kept = sorted(path.read_text()[:8] for path in Path(DB).parent.iterdir() if ".damaged-" in path.name)
+    kept = sorted(path.read_text()[:8] for path in _aside())
     assert kept == ["damage 0", "damage 1", "damage 2"]
     examine(DB)
 
@@ -205,6 +209,5 @@ def test_many_find_the_damage_at_once(project: Path, spawn: Spawn) -> None:
         program.tell()
     log = "".join(program.finish() for program in programs)
     assert log.count("is damaged") == 1
-    aside = [path for path in Path(DB).parent.iterdir() if ".damaged-" in path.name]
-    assert [path.read_bytes() for path in aside] == [damaged]
+    assert [path.read_bytes() for path in _aside()] == [damaged]
     assert check(acks(*programs), DB).events.total() == 8 * 21

@@ -136,15 +136,17 @@ def test_no_prompt_goes_to_messages_that_came_after(tape: Tape, other: Tape) -> 
 
 def test_no_prompt_goes_to_the_messages_of_another_file(tape: Tape) -> None:
     """Row numbers of one file mean nothing in the file that takes its place, where others have them already."""
+    branch = [CHAT[0], CHAT[3], CHAT[2]]
     tape.call(CHAT[:3])
+    tape.call(branch)
     tape.file.rename(tape.file.with_name("moved.db"))
     another = Tape(tape.file.with_name("another.db"))
     strange = [{"role": "user", "content": f"strange {number}"} for number in range(6)]
     foreign = another.call(strange)
     another.recorder.close()
     another.file.rename(tape.file)
-    calls = [tape.call(CHAT), tape.call(CHAT[:2])]
-    assert [tape.prompt(call) for call in calls] == [CHAT, CHAT[:2]]
+    calls = [tape.call(CHAT), tape.call(branch)]
+    assert [tape.prompt(call) for call in calls] == [CHAT, branch]
     assert tape.prompt(foreign) == strange
     assert [tape.llm(call)["session_id"] for call in calls] == [tape.state.id] * 2
     assert tape.sound()

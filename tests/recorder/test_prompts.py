@@ -245,6 +245,15 @@ def test_what_was_branched_from_stays(tape: Tape, other: Tape) -> None:
     assert tape.messages() == 4 + 1 + 1 + 1
 
 
+def test_only_roots_and_branches_are_found_by_content(tape: Tape) -> None:
+    """A message that continues the row before it has no hash, so that the index stays small; every other has one."""
+    tape.call([{"role": "user", "content": text} for text in "abc"], "d")
+    tape.call([{"role": "user", "content": text} for text in "axy"])
+    tape.call([{"role": "user", "content": text} for text in "zy"])
+    assert tape.column("SELECT id FROM messages WHERE hash IS NOT NULL ORDER BY id") == [1, 5, 7]
+    assert tape.value("SELECT count(*) FROM messages WHERE (hash IS NULL) <> (coalesce(parent, -1) = id - 1)") == 0
+
+
 _ASKER = """
 import json, sys
 from pathlib import Path
