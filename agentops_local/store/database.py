@@ -15,7 +15,6 @@ import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +25,7 @@ from agentops_local import clock, faults
 from agentops_local.errors import DatabaseUnusable, StoreFault
 from agentops_local.log import logger
 from agentops_local.store.file import DatabaseFile
+from agentops_local.store.forks import announce_to
 from agentops_local.store.trouble import Trouble, diagnose
 from agentops_local.store.waiting import WaitingRoom
 
@@ -81,8 +81,7 @@ class Database:
         self._retry_at = 0.0
         self._put_off: deque[tuple[Write, bool]] = deque()
         self._pid = os.getpid()
-        _databases.add(self)
-        _hook_forks()
+        announce_to(self)
 
     @property
     def path(self) -> Path:
@@ -374,39 +373,3 @@ class _Loss:
 
     def keep(self) -> _Loss:
         return self
-
-
-# The one global state of the store: which databases a fork has to be announced to.
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-_fork_turn = threading.RLock()  # two threads that fork at once would wait for each other's databases
-_forking: list[list[Database]] = []
-_hooked = False
-
-
-def _hook_forks() -> None:
-    """Registers the fork hooks, with the first database of the process; they cannot be taken back."""
-    global _hooked  # noqa: PLW0603 - the process has one set of fork hooks
-    if not _hooked and hasattr(os, "register_at_fork"):  # Windows has no fork
-        _hooked = True
-        os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
-
-
-def _before_fork() -> None:
-    _fork_turn.acquire()
-    databases = list(_databases)  # held strongly: a database collected in between would leave its lock taken
-    _forking.append(databases)
-    for database in databases:
-        database.before_fork()
-
-
-def _after_in_parent() -> None:
-    for database in _forking.pop():
-        database.after_fork_in_parent()
-    _fork_turn.release()
-
-
-def _after_in_child() -> None:
-    global _fork_turn  # noqa: PLW0603 - the child's is a new one
-    _fork_turn = threading.RLock()
-    for database in _forking.pop():
-        database.after_fork_in_child()

@@ -274,8 +274,8 @@ class DatabaseFile:
         return True
 
     def close_cursors(self) -> None:
-        """Ends the statements that a fork finds under way. Since Python 3.11 each of them keeps its connection open, and
-        a child with an open connection takes its parent's locks for its own: what it was told is stored was lost."""
+        """Ends the statements that a fork finds under way. Since Python 3.11 each keeps its connection open, and a
+        child with an open connection takes its parent's locks for its own: what it was told is stored was lost."""
         for cursor in gc.get_referrers(self._connection) if self._connection is not None else ():
             if isinstance(cursor, sqlite3.Cursor):
                 with suppress(sqlite3.Error):
