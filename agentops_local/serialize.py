@@ -10,20 +10,22 @@ are read, never used up: no iterator is advanced, no file read, no coroutine awa
 
 What JSON cannot hold becomes text: "NaN", "Infinity", an int beyond 64 bits (in hexadecimal if huge), "base64:…" for
 bytes that are no text, "<cycle>", "<generator object steps>", "<Thing: ValueError>" where reading it raised. NUL and
-lone surrogates, which databases refuse, become U+FFFD. A key that is no text becomes its JSON text, and the second of
-two equal ones gets a number.
+lone surrogates, which databases refuse, become U+FFFD. A key that is no text becomes its JSON text, numbered if taken.
 """
 
 from __future__ import annotations
 
 import binascii
 import codecs
+import json
 import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set, ValuesView
+from contextlib import suppress
 from datetime import date, datetime
 from enum import Enum
+from functools import partial
 from itertools import islice
 from time import monotonic, thread_time
 from typing import Any
@@ -79,19 +81,15 @@ def _load_encoder(value: object) -> bytes:
 
         _encode, _fragment = orjson.dumps, orjson.Fragment
     except AttributeError:  # half a module: a signal handler has interrupted this very import, and records
-        import json
-
-        plain = _Walk(sys.maxsize).plain(value)
-        return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+        return _dumps(_Walk(sys.maxsize).plain(value)).encode()
     except (ImportError, OSError):
-        import json
-
-        _encode = lambda plain: json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()  # noqa: E731
+        _encode = lambda plain: _dumps(plain).encode()  # noqa: E731
         _is_plain = lambda value, limit: False  # noqa: ARG005, E731 - it would make equal keys of 1 and "1"
         value = _Walk(sys.maxsize).plain(value)
     return _encode(value)
 
 
+_dumps = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
 _encode: Callable[[Any], bytes] = _load_encoder
 _fragment: Any = None  # wraps JSON that is made already
 
@@ -340,10 +338,9 @@ def _try(mark: str, read: Callable[..., object], *args: object) -> object:
 
 
 def _model(model: Any) -> object:
-    try:
+    with suppress(TypeError):  # a model_dump of the user's own may know no warnings
         return model.model_dump(warnings=False)
-    except TypeError:  # a model_dump of the user's own
-        return model.model_dump()
+    return model.model_dump()
 
 
 def _array(array: Any) -> object:
@@ -365,8 +362,7 @@ def _with(names: Callable[[Any], Iterable[str]]) -> Callable[[_Walk, Any, int], 
 
 
 _iso = _as(lambda moment: moment.isoformat())
-_LEAVES = frozenset({str, type(None), bool, int, float})
-_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
+_LEAVES, _CONTAINERS = frozenset({str, type(None), bool, int, float}), (dict, list, tuple, set, frozenset, deque)
 _READERS: dict[type, Any] = dict.fromkeys(_CONTAINERS, _Walk.builtin) | {
     str: _Walk.text, type(None): _Walk.leaf, bool: _Walk.leaf, int: _Walk.number, float: _Walk.number,
     bytes: _Walk.raw, bytearray: _Walk.raw, type: _Walk.repr, range: _Walk.repr, UUID: _as(str), complex: _as(str),
@@ -396,8 +392,7 @@ def _reader(kind: type) -> Any:
     """How to read a type that is not in the table: as its nearest base, or by what it can do."""
     bases = kind.__mro__[:-1]
     for base in bases:
-        name = f"{base.__module__}.{base.__qualname__}"
-        if known := _READERS.get(base) or _READERS_BY_NAME.get(name):
+        if known := _READERS.get(base) or _READERS_BY_NAME.get(f"{base.__module__}.{base.__qualname__}"):
             return known
     for name, reader in _READERS_BY_ATTRIBUTE.items():
         if any(name in vars(base) for base in bases):

@@ -1,9 +1,4 @@
-"""What the benchmarks share: a place to work in, the floor, a recorded session, times and how they are shown.
-
-The floor is what SQLite itself takes: a bare `sqlite3` connection with the pragmas of ours that inserts one ready-made
-row in a transaction of its own. It lies on the same disk, is measured in the same run and in turns with ours, a few
-events each, so that a noisy machine disturbs both alike.
-"""
+"""What the benchmarks share: a place to work in, a recorded session, times, processes, and how figures are shown."""
 
 from __future__ import annotations
 
@@ -16,18 +11,14 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from datetime import datetime, timezone
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
 import agentops_local
-from agentops_local import clock
 from agentops_local.session import Session
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +60,7 @@ def workplace(parent: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
+        agentops_local.end_all_sessions()  # one left open would end with the process, and make its database anew
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -91,11 +83,6 @@ class Texts:
         return {"role": role, "content": self.text(self._random.randint(low, high))}
 
 
-def compact(value: object) -> str:
-    """JSON as ours is stored."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def session(path: Path, power: bool = False) -> Session:
     """A new session in this database. Its look at the host, once a session, is over."""
     agentops_local.init(db=path, durability=MODES[power], auto_start_session=False)
@@ -103,105 +90,6 @@ def session(path: Path, power: bool = False) -> Session:
     assert started is not None
     assert started.host_env
     return started
-
-
-# The floor ---------------------------------------------------------------------------------------------------------
-
-_COLUMNS = {
-    "id": "TEXT NOT NULL UNIQUE", "session": "INTEGER", "owner": "INTEGER", "agent": "INTEGER", "kind": "TEXT",
-    "init_us": "INTEGER", "end_us": "INTEGER", "name": "TEXT", "params": "TEXT", "returns": "TEXT",
-    "model": "TEXT", "prompt": "TEXT", "completion": "TEXT", "prompt_tokens": "INTEGER", "completion_tokens": "INTEGER",
-    "cost_pusd": "INTEGER",
-}  # fmt: skip
-TOOL = ("id", "session", "owner", "agent", "kind", "init_us", "end_us", "name", "params", "returns")
-LLM = (
-    "id", "session", "owner", "agent", "kind", "init_us", "end_us", "model", "prompt", "completion", "prompt_tokens",
-    "completion_tokens",
-)  # fmt: skip
-
-
-class Floor:
-    """A bare database with one table of events: integer key, unique uuid text, typed columns, JSON text.
-
-    Args:
-        path: its file.
-        power: `synchronous=FULL` instead of NORMAL.
-    """
-
-    def __init__(self, path: Path, power: bool = False) -> None:
-        self.path = path
-        self.connection = connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("PRAGMA page_size = 4096")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("PRAGMA mmap_size = 0")
-        columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
-        connection.execute(f"CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, {columns})")
-
-    def insert(self, columns: Sequence[str]) -> Callable[[Row], object]:
-        """What stores one row."""
-        marks = ", ".join("?" * len(columns))
-        # A partial is called without a Python frame: nothing is added to the floor.
-        return partial(self.connection.execute, f"INSERT INTO events ({', '.join(columns)}) VALUES ({marks})")
-
-    def program(self, columns: Sequence[str], whole: bool = False) -> Callable[[Row], object]:
-        """What a bare program does: it encodes, by the standard library, and stores one row.
-
-        Args:
-            whole: whether it makes the id and the times as well.
-        """
-        insert = self.insert(columns)
-        encoded = [columns.index(name) for name in ("params", "returns", "prompt") if name in columns]
-
-        def store(row: Row) -> object:
-            values = list(row)
-            for index in encoded:
-                values[index] = json.dumps(values[index])
-            if whole:
-                values[0] = str(uuid.uuid4())
-                values[5] = datetime.now(timezone.utc).isoformat()
-                values[6] = datetime.now(timezone.utc).isoformat()
-            return insert(tuple(values))
-
-        return store
-
-    def close(self) -> None:
-        """Closes the file."""
-        self.connection.close()
-
-
-def as_it_is(value: object) -> object:
-    """The value, to be encoded later."""
-    return value
-
-
-def tool_row(
-    params: object, returns: object, name: str = "search_flights", encode: Callable[[object], object] = compact
-) -> Row:
-    """A tool call as a row of the floor. JSON and ids are made here, outside the timers."""
-    now = clock.now_us()
-    return (str(clock.new_id()), 1, 1, 1, "tools", now, now, name, encode(params), encode(returns))
-
-
-def llm_row(prompt: object, completion: str, encode: Callable[[object], object] = compact) -> Row:
-    """An LLM call as a row of the floor, its prompt whole."""
-    now = clock.now_us()
-    return (str(clock.new_id()), 1, 1, 1, "llms", now, now, "gpt-4o", encode(prompt), completion, 1200, 150)
-
-
-def checkpoint(*paths: Path) -> None:
-    """Moves each WAL into its database and empties it, outside the timers."""
-    for path in paths:
-        with closing(sqlite3.connect(path)) as connection:
-            blocked, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            assert not blocked
-
-
-def count(path: Path, table: str = "events") -> int:
-    """The rows of a table."""
-    with closing(sqlite3.connect(path)) as connection:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 # Times -------------------------------------------------------------------------------------------------------------

@@ -19,21 +19,8 @@ from typing import NamedTuple
 
 import agentops_local
 from agentops_local import ToolEvent, clock
-from benchmarks.common import (
-    TOOL,
-    Floor,
-    Texts,
-    count,
-    options,
-    quantile,
-    ready,
-    session,
-    show,
-    surroundings,
-    together,
-    tool_row,
-    workplace,
-)
+from benchmarks.common import Texts, options, quantile, ready, session, show, surroundings, together, workplace
+from benchmarks.floor import TOOL, Floor, count, tool_row
 from benchmarks.record import tool_event
 
 THINK = 0.020  # seconds

@@ -15,22 +15,8 @@ from pathlib import Path
 from statistics import median
 
 from agentops_local.session import Session
-from benchmarks.common import (
-    LLM,
-    Floor,
-    Message,
-    Row,
-    Texts,
-    checkpoint,
-    count,
-    llm_row,
-    options,
-    session,
-    show,
-    surroundings,
-    timed,
-    workplace,
-)
+from benchmarks.common import Message, Row, Texts, options, session, show, surroundings, timed, workplace
+from benchmarks.floor import LLM, Floor, checkpoint, count, llm_row
 from benchmarks.record import llm
 
 WAYS = ("shared objects", "equal new objects", "whole prompts")

@@ -20,20 +20,8 @@ from uuid import UUID
 import agentops_local
 from agentops_local import ToolEvent
 from agentops_local.session import Session
-from benchmarks.common import (
-    Pair,
-    Row,
-    Texts,
-    checkpoint,
-    compact,
-    count,
-    options,
-    session,
-    show,
-    surroundings,
-    timed,
-    workplace,
-)
+from benchmarks.common import Pair, Row, Texts, options, session, show, surroundings, timed, workplace
+from benchmarks.floor import checkpoint, compact, count
 from benchmarks.record import CHUNK, conversation, llm, tool_event
 
 SESSION = 1000  # events of a session, filled and committed at once

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import agentops_local
 from agentops_local import LLMEvent, ToolEvent
-from benchmarks.common import ROOT, checkpoint, options, quantile, ready, show, surroundings, together, workplace
+from benchmarks.common import ROOT, options, quantile, ready, show, surroundings, together, workplace
+from benchmarks.floor import checkpoint
 
 NAME = "tau-bench-airline-gpt-4o.json.gz"
 PROCESSES = 4

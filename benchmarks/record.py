@@ -28,27 +28,8 @@ from typing import NamedTuple
 
 import agentops_local
 from agentops_local import LLMEvent, ToolEvent
-from benchmarks.common import (
-    LLM,
-    MODES,
-    TOOL,
-    Floor,
-    Message,
-    Pair,
-    Row,
-    Texts,
-    as_it_is,
-    checkpoint,
-    count,
-    llm_row,
-    options,
-    session,
-    show,
-    surroundings,
-    timed,
-    tool_row,
-    workplace,
-)
+from benchmarks.common import MODES, Message, Pair, Row, Texts, options, session, show, surroundings, timed, workplace
+from benchmarks.floor import LLM, TOOL, Floor, as_it_is, checkpoint, count, llm_row, tool_row
 
 CHUNK = 20  # events of one side before the other has its turn
 CHECKPOINT = 10  # chunks; far below the size at which ours would empty its WAL by itself, inside a timer

@@ -68,24 +68,22 @@ def _text(key: object) -> str:
     return key
 
 
-def remembered(message: object) -> object:
-    """What is kept of a message: equal to it, and to nothing that would be stored differently."""
-    try:
-        if type(message) is dict:
-            for key, value in message.items():
-                if type(value) is not str or type(key) is not str:
-                    break
-            else:
-                return message.copy()  # the usual message: text by reference, which nobody can change
-        return _copy(message)
-    except (_Loose, RecursionError, RuntimeError):  # RuntimeError: another thread changes it
-        return _Encoded(dump(message, MEDIA_LIMIT))
+def _copied(message: object) -> object:
+    """A copy that is equal to the message, and to nothing that would be stored differently."""
+    if type(message) is dict:
+        for key, value in message.items():
+            if type(value) is not str or type(key) is not str:
+                break
+        else:
+            return message.copy()  # the usual message: text by reference, which nobody can change
+    return _copy(message)
 
 
 class Conversation(NamedTuple):
-    """Messages known to be in the database, in order, and the nodes that hold them."""
+    """Messages known to be in the database, in order, and the nodes that hold them; and the text they are found by."""
 
     epoch: int
+    first: object
     messages: list[object]
     nodes: list[int]
     size: int
@@ -116,16 +114,26 @@ class PromptTree:
         self._conversations: dict[object, list[Conversation]] = {}  # both orders: the one used last comes last, first
         self._bytes = 0
 
-    def encode(self, message: object) -> Node:
-        """A message as it will be stored."""
+    def take(self, message: object) -> tuple[object, Node]:
+        """A message as it is at this moment: what is remembered of it, and what will be stored. They are made of one
+        copy: another thread may change the message while it is written, and the next prompt would be taken for this."""
+        try:
+            kept = _copied(message)
+        except (_Loose, RecursionError, RuntimeError):  # RuntimeError: another thread changes it
+            raw = dump(message, MEDIA_LIMIT)
+            kept = _Encoded(raw)
+            if self._redact is None:
+                return kept, Node(raw, cut(raw))
+        else:
+            message = kept
         raw = dump(message, MEDIA_LIMIT, self._redact)
-        return Node(raw, cut(raw))
+        return kept, Node(raw, cut(raw))
 
     def known(self, prompt: Sequence[object], epoch: int) -> tuple[Conversation | None, int]:
         """The remembered conversation with the longest common prefix, and how many messages that is."""
         best: Conversation | None = None
         most = 0
-        for conversation in self._conversations.get(_first(prompt), ()):
+        for conversation in self._conversations.get(first_text(prompt), ()):
             if conversation.epoch == epoch:
                 common = _common(conversation.messages, prompt, most)
                 if common > most:
@@ -134,18 +142,15 @@ class PromptTree:
                         break
         return best, most
 
-    def remember(
-        self, epoch: int, base: Conversation | None, common: int, new: Sequence[object], nodes: list[int], size: int
-    ) -> None:
+    def remember(self, new: Conversation, base: Conversation | None, common: int) -> None:
         """Remembers a conversation: the first `common` messages of `base`, then new ones with their nodes."""
-        messages = [remembered(message) for message in new]
-        first = _first(new)
+        epoch, first, messages, nodes, size = new
         if base is not None:
+            first = base.first
             messages = base.messages[:common] + messages
             nodes = base.nodes[:common] + nodes
-            first = _first(messages)
             size += base.size
-        recent = [Conversation(epoch, messages, nodes, size)]
+        recent = [Conversation(epoch, first, messages, nodes, size)]
         # What it continues is no longer needed: a prompt that goes on from there finds the same prefix in this one.
         continued = base if base is not None and common >= len(base.messages) - 1 else None
         dropped = continued.size if continued is not None else 0
@@ -169,7 +174,7 @@ class PromptTree:
                 self._bytes -= sum(conversation.size for conversation in group)
 
 
-def _first(prompt: Sequence[object]) -> object:
+def first_text(prompt: Sequence[object]) -> object:
     """What conversations are grouped by: the text of the first message, as far as it is text."""
     first = prompt[0] if prompt else None
     text = first.get("content") if type(first) is dict else first

@@ -12,7 +12,7 @@ from agentops_local.event import ErrorEvent, Event, LLMEvent
 from agentops_local.recorder import rows
 from agentops_local.recorder.ground import agent, environment, ground, name_agent, update
 from agentops_local.recorder.payload import Recipe, place
-from agentops_local.recorder.prompts import Node, PromptTree, grow
+from agentops_local.recorder.prompts import Conversation, Node, PromptTree, first_text, grow
 from agentops_local.recorder.state import Place, SessionState
 
 _ERROR_AT = "SELECT 1 FROM events WHERE kind = 'errors' AND session = ? AND init_us = ?"
@@ -105,7 +105,7 @@ class LLMWrite(EventWrite):
     epoch that is over, the prompt is found or written anew from its first message.
     """
 
-    __slots__ = ("_base", "_common", "_completion", "_epoch", "_messages", "_new", "_nodes", "_prompt_nodes", "_tree")
+    __slots__ = ("_base", "_common", "_completion", "_epoch", "_kept", "_messages", "_new", "_nodes", "_tree")
 
     def __init__(
         self, state: SessionState, agent_id: str | None, row: list[rows.Value], tree: PromptTree,
@@ -123,8 +123,9 @@ class LLMWrite(EventWrite):
         """Splits the prompt into what is remembered and what is to be encoded."""
         self._epoch = epoch
         self._base, self._common = self._tree.known(self._messages, epoch) if epoch else (None, 0)
-        new = [*self._messages[self._common :], *self._completion]
-        self._new: list[Node] = [self._tree.encode(message) for message in new]
+        taken = [self._tree.take(message) for message in (*self._messages[self._common :], *self._completion)]
+        self._kept: list[object] = [kept for kept, _ in taken]
+        self._new: list[Node] = [node for _, node in taken]
 
     def run(self, connection: sqlite3.Connection, epoch: int) -> None:
         """Finds or inserts the messages, then inserts the event."""
@@ -149,9 +150,9 @@ class LLMWrite(EventWrite):
 
     def remember(self) -> None:
         """After the commit: the next prompt of this conversation will begin like this one."""
-        new = [*self._messages[self._common :], *self._completion]
+        first = first_text(self._messages or self._completion)
         size = sum(len(node.raw) for node in self._new)
-        self._tree.remember(self._epoch, self._base, self._common, new, self._nodes, size)
+        self._tree.remember(Conversation(self._epoch, first, self._kept, self._nodes, size), self._base, self._common)
 
     def keep(self) -> LLMWrite:
         """Itself with the whole prompt encoded: the program may change its messages before this is run."""

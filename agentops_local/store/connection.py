@@ -96,8 +96,6 @@ def open_or_create(path: Path, wal: bool, begun: Begun = lambda _: None) -> sqli
             version = _look(probe, path)
     else:
         version = 0
-    if version == 0:
-        _warn_if_emptied(path)
     connection = connect(path, wal, begun)
     try:
         if version == 0:
@@ -124,10 +122,18 @@ def generation(connection: sqlite3.Connection) -> str:
 
 def _look(connection: sqlite3.Connection, path: Path) -> int:
     """The schema version of a file: 0 if it is empty, and an error if it is not ours to use."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    # All in one transaction: while another process makes the database, it has no mark now and has tables then.
+    connection.execute("BEGIN")
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        # Not of one that is marked: the schema of a newer version may be more than this SQLite can read.
+        tables = 0 if application else connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
     if application != APPLICATION_ID:
-        if application == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+        if application == 0 and tables == 0:
             return 0
         raise ForeignDatabase(f"{path} is the database of another program: name another file with db= or --db")
     if version > VERSION:
@@ -152,6 +158,7 @@ def _create(connection: sqlite3.Connection, path: Path, wal: bool) -> None:
             connection.execute("ROLLBACK")
             connection.execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
             return
+        _warn_if_emptied(path)
         for statement in statements(schema_text()):
             connection.execute(statement)
         facts = (("generation", str(generation)), ("created_us", clock.now_us()), ("created_by", "agentops_local"))

@@ -84,7 +84,7 @@ def _diagnose_sqlite(error: sqlite3.Error) -> Trouble:
 def _lacks_descriptors() -> bool:
     taken: list[int] = []
     try:
-        for _ in range(5):  # the database, its WAL, the index of that, the folder, and one to spare
+        while len(taken) < 5:  # the database, its WAL, the index of that, the folder, and one to spare
             taken.append(os.open(os.devnull, os.O_RDONLY))
     except OSError:
         return True

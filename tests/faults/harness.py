@@ -150,10 +150,10 @@ def listen(programs: Iterable[Program], done: Callable[[], bool]) -> None:
             ready = selector.select(PATIENCE)
             assert ready, f"silent for {PATIENCE:g} s since {[program.lines[-1:] for program in programs]}"
             for key, _ in ready:
-                program = key.fileobj
-                assert isinstance(program, Program)
-                if not program.pump():
-                    selector.unregister(program)
+                speaker = key.fileobj
+                assert isinstance(speaker, Program)
+                if not speaker.pump():
+                    selector.unregister(speaker)
 
 
 # ------------------------------------------------------------------------------------------------ what must hold

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from tests.faults.conftest import Spawn
-from tests.faults.harness import SESSION, acks, check, listen, query, scaled
+from tests.faults.harness import SESSION, Program, acks, check, listen, query, scaled
 
 OPENERS = 16
+
+
+def _ready(openers: list[Program], number: int) -> bool:
+    """Whether all have said for the nth time that they are ready."""
+    return all(len(program.said("ready")) >= number for program in openers)
 
 
 def test_one_of_many_first_openers_makes_the_database(project: Path, spawn: Spawn) -> None:
@@ -31,7 +37,7 @@ for number in range(int(sys.argv[2])):
         for _ in range(OPENERS)
     ]
     for number in range(1, rounds + 1):
-        listen(openers, lambda n=number: all(len(program.said("ready")) >= n for program in openers))
+        listen(openers, partial(_ready, openers, number))
         for program in openers:
             program.tell()
     assert [program.finish() for program in openers] == [""] * OPENERS

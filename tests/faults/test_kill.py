@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, acks, check, listen, scaled
+from tests.faults.harness import DB, SESSION, Program, acks, check, listen, scaled
 
 WRITER = """
 import sys
@@ -23,6 +24,13 @@ while True:
 """
 
 
+def _went_on(pair: list[Program], target: int) -> bool:
+    """Whether both are opening the database or, with a target, have said as much together."""
+    if target == 0:
+        return all(program.said("opening") for program in pair)
+    return sum(len(program.lines) for program in pair) >= target
+
+
 def test_kill_loses_nothing(project: Path, spawn: Spawn) -> None:
     """What was acknowledged before a SIGKILL is there after it: once, whole, in a sound database."""
     seed = random.randrange(1 << 32)
@@ -33,10 +41,7 @@ def test_kill_loses_nothing(project: Path, spawn: Spawn) -> None:
         pair = [spawn(WRITER, DB, SESSION, f"w{number}{side}") for side in "ab"]
         # One in six dies while it opens the database, the first of all while it is made.
         target = 0 if number % 6 == 0 else dice.randrange(1, 3000)
-        if target == 0:
-            listen(pair, lambda pair=pair: all(program.said("opening") for program in pair))
-        else:
-            listen(pair, lambda pair=pair, target=target: sum(len(program.lines) for program in pair) >= target)
+        listen(pair, partial(_went_on, pair, target))
         for program in dice.sample(pair, 2):
             program.kill()
             assert "Traceback" not in program.errors()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, acks, check, scaled
+from tests.faults.harness import DB, SESSION, acks, check, flat, scaled
 
 BEGIN = """
 import atexit, gc, os, signal, sys, threading, time, weakref
@@ -35,6 +35,7 @@ SHAPES = {
             done += 2
         signal.setitimer(signal.ITIMER_REAL, 0)
         say("expected", count + done)
+        me.leave()
     """,
     "a storm of signals around reads": """
         count = 0
@@ -52,6 +53,7 @@ SHAPES = {
             assert found > 0
         signal.setitimer(signal.ITIMER_REAL, 0)
         say("expected", count + 1)
+        me.leave()
     """,
     "a storm of signals around opening and closing": """
         count = 0
@@ -70,6 +72,7 @@ SHAPES = {
             done += 1
         signal.setitimer(signal.ITIMER_REAL, 0)
         say("expected", count + done)
+        me.leave()
     """,
     "finalizers under garbage collection": """
         gc.set_threshold(20, 2, 2)
@@ -85,6 +88,7 @@ SHAPES = {
             me.llm("w", 1, 3)
         gc.collect()
         say("expected", 2 * amount)
+        me.leave()
     """,
     "callbacks of weak references": """
         class Thing:
@@ -99,6 +103,7 @@ SHAPES = {
         del thing
         gc.collect()
         say("expected", 2 * amount)
+        me.leave()
     """,
     "within a transaction": """
         def change(connection, place):
@@ -108,16 +113,17 @@ SHAPES = {
 
         me.recorder.change(SessionWrite(me.state, change))
         say("expected", 100)
+        me.leave()
     """,
     "within an SQLite callback": """
         me.tool()
         connection = me.database._file._connection
         connection.set_trace_callback(lambda sql: me.tool("traced") if sql.startswith("BEGIN") else None)
-        for _ in range(10):
-            me.llm("w", 1, _)
+        for turn in range(10):
+            me.llm("w", 1, turn)
         connection.set_trace_callback(None)
-        counted = 1 + 10 + sum(1 for _ in range(10))
-        say("expected", counted)
+        say("expected", 1 + 10 + 10)
+        me.leave()
     """,
     "atexit": """
         atexit.register(lambda: me.leave())
@@ -153,10 +159,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_recording_in_the_midst_of_recording(project: Path, spawn: Spawn, shape: str) -> None:
     """Every event is stored once, whatever it has interrupted."""
-    from tests.faults.harness import flat
-
-    ending = "" if shape in ("atexit", "the end of the interpreter", "threads that outlive the main thread") else "me.leave()"
-    program = spawn(BEGIN + flat(SHAPES[shape]) + f"\n{ending}\n", DB, SESSION, scaled(600))
+    program = spawn(BEGIN + flat(SHAPES[shape]), DB, SESSION, scaled(600))
     log = program.finish()
     events = acks(program) + acks(program, word="kept")
     print(f"{len(acks(program))} stored at once, {len(events) - len(acks(program))} put off")
@@ -283,8 +286,6 @@ INTERRUPTIONS = {
 @pytest.mark.parametrize("shape", INTERRUPTIONS)
 def test_an_interruption_comes_through(project: Path, spawn: Spawn, shape: str) -> None:
     """Ctrl-C in the midst of a write reaches the program; what was being written is stored once all the same."""
-    from tests.faults.harness import flat
-
     program = spawn(BEGIN + flat(INTERRUPTIONS[shape]) + "\nme.leave()\n", DB, SESSION, 0)
     log = program.finish()
     assert not program.said("swallowed")

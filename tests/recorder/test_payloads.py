@@ -18,7 +18,7 @@ from agentops_local.serialize import dump
 from tests.recorder.taping import Tape
 
 CANARY = "canary-5f3a9c"
-IMAGE = b64encode(Random(1).randbytes(750_000)).decode()  # noqa: S311 - any bytes will do; 1 MB of text
+IMAGE = b64encode(Random(1).randbytes(750_000)).decode()
 
 # Texts about as long as what is put aside: quotes, backslashes and letters of several bytes at either end.
 _awkward = st.text(st.sampled_from('"\\/\n\t\x1f\x7f,:[]{}é\u2028😀0\ufffd\x00'), max_size=12)

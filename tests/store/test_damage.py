@@ -80,7 +80,7 @@ class Recording:
 
 
 def _random(seed: int) -> Random:
-    return Random(seed)  # noqa: S311 - the same damage every time
+    return Random(seed)
 
 
 def _damaged(path: Path) -> list[Path]:

@@ -66,9 +66,7 @@ def as_nobody() -> Iterator[Callable[[Callable[[Path], object]], str]]:
     """
     if sys.platform == "win32":
         pytest.skip("there are no owners of files")
-    folder = Path(
-        tempfile.mkdtemp()
-    ).resolve()  # not tmp_path: that is below a folder which only we may enter
+    folder = Path(tempfile.mkdtemp()).resolve()  # not tmp_path: that is below a folder which only we may enter
 
     def run(function: Callable[[Path], object]) -> str:
         reading, writing = os.pipe()
@@ -291,9 +289,7 @@ class TestMaking:
         subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
         prepare_folder(project / BESIDE)
         prepare_folder(project / "runs" / "x.db")
-        done = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=project, check=True, capture_output=True, text=True
-        )
+        done = subprocess.run(["git", "status", "--porcelain"], cwd=project, check=True, capture_output=True, text=True)
         assert done.stdout == ""
 
     def test_a_chosen_folder_that_exists_is_not_hidden(self, project: Path) -> None:
@@ -314,9 +310,7 @@ class TestMaking:
         assert ignore.read_text() == "!agentops.db\n"
 
     @posix_only
-    def test_a_full_disk_leaves_no_empty_gitignore(
-        self, project: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_full_disk_leaves_no_empty_gitignore(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """When `.gitignore` cannot be written it is not left empty, and recording is not refused for it."""
 
         def full(descriptor: int, data: bytes) -> int:
@@ -392,9 +386,7 @@ class TestAnExistingDatabase:
         with closing(sqlite3.connect(db, isolation_level=None)) as connection:
             connection.execute("BEGIN EXCLUSIVE")
             prepare_folder(db)
-            done = subprocess.run(
-                [sys.executable, "-c", other, str(db)], capture_output=True, text=True, check=False
-            )
+            done = subprocess.run([sys.executable, "-c", other, str(db)], capture_output=True, text=True, check=False)
         assert "database is locked" in done.stderr
 
     @linux_only
@@ -418,9 +410,7 @@ print(*opened)
         assert "agentops.db" not in done.stdout
 
     @posix_only
-    def test_where_nodes_cannot_be_made_it_is_opened_once(
-        self, project: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_where_nodes_cannot_be_made_it_is_opened_once(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """On a filesystem without mknod a new database is made by open, and an existing one never opened."""
         monkeypatch.setattr(location, "_make_node", lambda _: False)
         with umask(0o000):
@@ -451,9 +441,7 @@ print(*opened)
         with pytest.raises(DatabaseUnusable, match="not a file"):
             prepare_folder(project / BESIDE)
 
-    def test_one_that_a_stranger_put_into_a_shared_folder(
-        self, project: Path, foreign: Callable[[Path], None]
-    ) -> None:
+    def test_one_that_a_stranger_put_into_a_shared_folder(self, project: Path, foreign: Callable[[Path], None]) -> None:
         """In a folder like /tmp a database that another user has put there is refused."""
         if os.geteuid() != 0:
             pytest.skip("only root can give a file away")
@@ -545,9 +533,7 @@ class TestAnExistingFolder:
             prepare_folder(find_database(environ={}))
         assert list(trap.iterdir()) == []
 
-    def test_a_link_to_a_strangers_folder(
-        self, project: Path, tmp_path: Path, foreign: Callable[[Path], None]
-    ) -> None:
+    def test_a_link_to_a_strangers_folder(self, project: Path, tmp_path: Path, foreign: Callable[[Path], None]) -> None:
         """An `.agentops` that links to a folder of another user is passed over by the search and refused."""
         (tmp_path / "trap").mkdir()
         (project / ".agentops").symlink_to(tmp_path / "trap")
@@ -619,17 +605,13 @@ try:
 except OSError as error:
     print(error.errno)
 """
-        mount = (
-            f"mount -t tmpfs none {tmp_path} && mkdir {tmp_path}/project && mount -o remount,ro {tmp_path}"
-        )
+        mount = f"mount -t tmpfs none {tmp_path} && mkdir {tmp_path}/project && mount -o remount,ro {tmp_path}"
         unshare = ["unshare", "--mount", "sh", "-c"]
         probe = subprocess.run([*unshare, mount], check=False, capture_output=True)
         if probe.returncode:
             pytest.skip("no right to mount")
         run = f'{mount} && exec "$0" -c "$1" {tmp_path}'
-        done = subprocess.run(
-            [*unshare, run, sys.executable, code], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([*unshare, run, sys.executable, code], capture_output=True, text=True, check=True)
         assert done.stdout.split() == ["False", "30"]
 
     def test_writable(self, project: Path) -> None:
@@ -669,9 +651,7 @@ class TestFallback:
             found = fallback_database(project / BESIDE, {**environ, "XDG_DATA_HOME": value})
             assert found.parents[2] == expected
 
-    @pytest.mark.parametrize(
-        ("platform", "folder"), [("darwin", "Library/Application Support"), ("win32", "D")]
-    )
+    @pytest.mark.parametrize(("platform", "folder"), [("darwin", "Library/Application Support"), ("win32", "D")])
     def test_other_systems_have_other_folders(
         self, platform: str, folder: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -693,9 +673,7 @@ class TestFallback:
         found = [fallback_database(path, environ) for path in paths]
         assert found == [fallback_database(path, environ) for path in paths]
         assert len(set(found)) == len(paths)
-        assert fallback_database(Path("a.db"), environ) == fallback_database(
-            project / "x" / ".." / "a.db", environ
-        )
+        assert fallback_database(Path("a.db"), environ) == fallback_database(project / "x" / ".." / "a.db", environ)
 
     @pytest.mark.parametrize("name", ["/", "x" * 255, "é" * 127, "Z:"])
     def test_any_folder_has_one(self, name: str, tmp_path: Path) -> None:

@@ -149,9 +149,7 @@ server:/export /home nfs4 rw 0 0
     assert list(host_env._mounted_disks()) == [("/dev/sda1", "/"), ("/dev/sdb1", "/media/My Disk")]
 
 
-def test_the_working_directory_and_the_environment_are_told(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_working_directory_and_the_environment_are_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The working directory is the current one; the virtual environment is the one whose Python runs, else
     the one that was activated, else null.
     """
@@ -226,9 +224,7 @@ class TestPackages:
         loaded = section(stable("1"), "SDK", "System Packages")
         assert loaded == {"beautiful-soup": "4.0", "Same-Name": "1.0", "Snake": "6.0"}
 
-    def test_modules_of_the_program_are_no_packages(
-        self, packages: Path, load: Callable[[str], None]
-    ) -> None:
+    def test_modules_of_the_program_are_no_packages(self, packages: Path, load: Callable[[str], None]) -> None:
         """A module of the program, and one that only looks like a module, are not taken for packages."""
         install(packages, "helpers", "1.0")
         load("helpers")
@@ -273,9 +269,7 @@ class TestOptOut:
         assert HOST in text
         assert FOLDER in text
 
-    def test_the_fingerprint_does_not_depend_on_names(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_fingerprint_does_not_depend_on_names(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """With the opt-out the fingerprint is made of nothing that names host, user or folder."""
         before = fingerprint("1.2.3", opt_out=True)
         monkeypatch.chdir(tmp_path)
@@ -335,9 +329,7 @@ class TestFingerprint:
         monkeypatch.setattr(os, "uname", lambda: kernel)
         assert fingerprint("1") != before
 
-    def test_files_of_the_program_do_not_change_it(
-        self, project: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_files_of_the_program_do_not_change_it(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What a program writes into its own folder leaves it alone, though that folder is on the path."""
         monkeypatch.setattr(sys, "path", ["", str(project), *sys.path])
         before = fingerprint("1")
@@ -345,9 +337,7 @@ class TestFingerprint:
         assert fingerprint("1") == before
 
 
-@pytest.mark.parametrize(
-    "broken", ["_read", "_memory", "_physical_cores", "_mounted_disks", "_disk", "_cpu_usage"]
-)
+@pytest.mark.parametrize("broken", ["_read", "_memory", "_physical_cores", "_mounted_disks", "_disk", "_cpu_usage"])
 def test_a_part_that_fails_costs_itself_only(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be found out is left out, and all else is told."""
     whole = merged(stable("1"), momentary())

@@ -249,9 +249,7 @@ print(json.dumps([process.current(), before, process.liveness(them).value]))
         unshare = ["unshare", "--pid", "--fork", *(["--mount-proc"] if own_proc else [])]
         if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode:
             pytest.skip("no right to make a pid namespace")
-        done = subprocess.run(
-            [*unshare, sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([*unshare, sys.executable, "-c", code], capture_output=True, text=True, check=True)
         identity, before, after = json.loads(done.stdout)
         assert identity[0] < 10
         assert liveness(ProcessIdentity(*identity)) is Liveness.UNKNOWN
