@@ -172,9 +172,11 @@ class Client:
         return recorder
 
     def _live(self) -> list[Session]:
-        if any(not session.is_running for session in self._sessions):
-            with self._one_at_a_time:  # else one that another thread starts meanwhile would be forgotten
-                self._sessions = [session for session in self._sessions if session.is_running]
+        for session in self._sessions:  # a loop: this is asked for with every event
+            if not session.is_running:
+                with self._one_at_a_time:  # else one that another thread starts meanwhile would be forgotten
+                    self._sessions = [session for session in self._sessions if session.is_running]
+                break
         return self._sessions
 
     @property

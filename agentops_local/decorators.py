@@ -27,6 +27,7 @@ from agentops_local.session import Session
 __all__ = ["record_action", "record_function", "record_tool", "track_agent"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+Make = Callable[[str, str], Event]  # of a name and the time it begins
 
 _MOST_ITEMS = 1000  # of a generator's items, kept for the event
 
@@ -37,7 +38,7 @@ def record_action(event_name: str | None = None) -> Callable[[F], F]:
     Args:
         event_name: the action's type; the function's name if not given.
     """
-    return _decorator(event_name, lambda name: ActionEvent(action_type=name))
+    return _decorator(event_name, lambda name, begun: ActionEvent(action_type=name, init_timestamp=begun))
 
 
 def record_tool(tool_name: str | None = None) -> Callable[[F], F]:
@@ -46,7 +47,7 @@ def record_tool(tool_name: str | None = None) -> Callable[[F], F]:
     Args:
         tool_name: the tool's name; the function's name if not given.
     """
-    return _decorator(tool_name, lambda name: ToolEvent(name=name))
+    return _decorator(tool_name, lambda name, begun: ToolEvent(name=name, init_timestamp=begun))
 
 
 def record_function(event_name: str | None = None) -> Callable[[F], F]:
@@ -55,7 +56,7 @@ def record_function(event_name: str | None = None) -> Callable[[F], F]:
     return record_action(event_name)
 
 
-def _decorator(name: str | None, make: Callable[[str], Event]) -> Callable[[F], F]:
+def _decorator(name: str | None, make: Make) -> Callable[[F], F]:
     if callable(name):  # used without parentheses
         return _decorator(None, make)(name)
 
@@ -70,7 +71,7 @@ def _decorator(name: str | None, make: Callable[[str], Event]) -> Callable[[F], 
     return decorate
 
 
-def _decorate_class(cls: type, label: str, make: Callable[[str], Event]) -> type:
+def _decorate_class(cls: type, label: str, make: Make) -> type:
     if "__call__" in vars(cls):
         cls.__call__ = _recorded(cls.__call__, label, make)  # type: ignore[method-assign]  # as below
     else:
@@ -78,7 +79,7 @@ def _decorate_class(cls: type, label: str, make: Callable[[str], Event]) -> type
     return cls
 
 
-def _recorded(func: Callable[..., Any], label: str, make: Callable[[str], Event]) -> Callable[..., Any]:
+def _recorded(func: Callable[..., Any], label: str, make: Make) -> Callable[..., Any]:
     arguments = _Arguments(func)
 
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
@@ -91,7 +92,9 @@ def _recorded(func: Callable[..., Any], label: str, make: Callable[[str], Event]
                 session = Client().active_session()
             if session is None or not session.is_running:
                 return None
-            return _Call(session, make(label), arguments.named(args, kwargs))
+            params = session.encode(arguments.named(args, kwargs))
+            begun_us = clock.now_us()
+            return _Call(session, make(label, clock.to_iso(begun_us)), params, begun_us)
         except Exception as fault:  # noqa: BLE001 - a border: the call itself goes on
             faults.report(fault, f"recording {label}()")
             return None
@@ -124,7 +127,9 @@ class _Arguments:
 
     def named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name; `self` and `cls`, and the session, are left out."""
-        named = {**self._defaults, **dict(zip(self._names, args, strict=False)), **kwargs}
+        named = dict(zip(self._names, args, strict=False))
+        if kwargs or self._defaults:
+            named = {**self._defaults, **named, **kwargs}
         if self._rest is not None:
             named[self._rest] = args[len(self._names) :]
         if self._skip_first:
@@ -139,14 +144,13 @@ class _Call:
 
     __slots__ = ("_begun", "_event", "_init_us", "_items", "_session", "_token")
 
-    def __init__(self, session: Session, event: Event, params: dict[str, Any]) -> None:
+    def __init__(self, session: Session, event: Event, params: object, begun_us: int) -> None:
         self._session = session
         self._event = event
         self._items: list[object] | None = None
         self._token: Token[UUID | None] | None = None
-        event.params = session.encode(params)
-        self._init_us = clock.now_us()
-        event.init_timestamp = clock.to_iso(self._init_us)
+        event.params = params
+        self._init_us = begun_us
         self._begun = time.perf_counter_ns()
 
     def enter(self) -> None:

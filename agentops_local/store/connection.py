@@ -19,6 +19,7 @@ from agentops_local.store.location import prepare_folder
 from agentops_local.store.schema import APPLICATION_ID, VERSION, schema_text, statements
 
 BUSY_TIMEOUT = 10.0  # seconds; only programs that do not know the writers' lock (a shell, a viewer) are waited for
+_UNQUOTED = frozenset(b"/:-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")  # in a URI
 _QUICK_CHECK = 0.025  # seconds that opening may spend on looking for damage
 
 
@@ -57,7 +58,7 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     try:
         if not path.is_file():
             raise DatabaseUnusable(f"there is no database at {path}: record something first, or name one with --db")
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT,
+        connection = sqlite3.connect(_readonly_uri(path.resolve()), uri=True, timeout=BUSY_TIMEOUT,
                                      isolation_level=None)  # fmt: skip
     except (OSError, sqlite3.Error) as error:
         raise DatabaseUnusable(f"{path} cannot be opened ({error}): is it yours to read?") from error
@@ -91,7 +92,7 @@ def open_or_create(path: Path, wal: bool, begun: Begun = lambda _: None) -> sqli
     prepare_folder(path)
     if os.stat(path).st_size > 0:
         # Read-only first: closing a writing connection would move the WAL into a file that is not ours to change.
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)) as probe:
+        with closing(sqlite3.connect(_readonly_uri(path), uri=True, timeout=BUSY_TIMEOUT)) as probe:
             begun(probe)
             version = _look(probe, path)
     else:
@@ -118,6 +119,13 @@ def generation(connection: sqlite3.Connection) -> str:
     if found is None:
         raise sqlite3.DatabaseError("database disk image is malformed: it has no generation")
     return str(found[0])
+
+
+def _readonly_uri(path: Path) -> str:
+    """Not `Path.as_uri`: that imports on its first use, and a signal handler may interrupt an import and record."""
+    name = os.fsencode(path.as_posix())
+    quoted = "".join(chr(byte) if byte in _UNQUOTED else f"%{byte:02X}" for byte in name)
+    return f"file://{'' if name.startswith(b'/') else '/'}{quoted}?mode=ro"
 
 
 def _look(connection: sqlite3.Connection, path: Path) -> int:

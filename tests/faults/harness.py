@@ -27,6 +27,8 @@ PATIENCE = 60.0  # seconds until a silent program counts as hung
 SESSION = "0190a000-0000-7000-8000-000000000001"
 DB = ".agentops/agentops.db"
 
+# Forking a process that has threads is what some of the programs do on purpose.
+_QUIET = "ignore:This process:DeprecationWarning"
 _BEGIN = "from tests.faults.inside import *\n"
 
 
@@ -50,7 +52,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": _QUIET, **(environment or {})},
         )
         assert self._process.stdout is not None
         self._out = self._process.stdout.fileno()

@@ -318,14 +318,18 @@ def handler(number, frame):
 
 signal.signal(signal.SIGALRM, handler)
 dice = random.Random(1)
-for turn in range(amount):
+
+def turn():
+    signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.0002, 0.01))
+    me.tool()
+    me.recorder.close()
+    while not fired:
+        pass
+
+for _ in range(amount):
     fired.clear()
     try:
-        signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.0002, 0.01))
-        me.tool()
-        me.recorder.close()
-        while not fired:
-            pass
+        turn()
         lost += 1
     except Boom:
         came += 1
