@@ -1,13 +1,13 @@
-"""What recording one event costs the program, beside a bare `sqlite3` program that stores the same.
+"""What recording one event costs the program, beside a bare SQLite commit of the same bytes.
 
 All sides store an event in a transaction of its own, with the same pragmas, each into a file of its own on the same
 disk:
 
     ours    `agentops_local.record(event)`, the event object made before the timer starts; `record_tool` is timed whole,
             its function does nothing
-    floor   a bare program: it makes the JSON with the standard library's `json` and inserts one row, the prompt whole;
+    floor   one autocommit insert of values that were all made before the timer starts, the prompt whole
+    program the same insert by a bare program, which makes the JSON with the standard library's `json` within the timer;
             beside `record_tool` it makes the id and the two times as well, for there ours does
-    commit  the insert alone, of values that were all made before the timer starts: what of the floor is SQLite's
 
 Garbage collection is left on, and all WALs are emptied at the same moments outside the timers.
 
@@ -51,7 +51,7 @@ class Case(NamedTuple):
     columns: tuple[str, ...]
     make: Callable[[Texts], Chunk]
     call: Callable[..., object]
-    whole: bool = False  # whether the floor, too, makes the id and the times
+    whole: bool = False  # whether the program makes the id and the times as well
 
 
 def tool_event(texts: Texts) -> tuple[dict[str, object], dict[str, object]]:
@@ -125,32 +125,32 @@ CASES = {
 
 def measure(folder: Path, power: bool, events: int, rounds: int) -> dict[str, dict[str, float]]:
     """All cases in one mode: `rounds` rounds of about `events` events each."""
-    files = [folder / f"{MODES[power]}{side}.db" for side in ("", "-floor", "-commit")]
+    files = [folder / f"{MODES[power]}{side}.db" for side in ("", "-floor", "-program")]
     recorded = session(files[0], power)
-    floor, commit = Floor(files[1], power), Floor(files[2], power)
+    floor, program = Floor(files[1], power), Floor(files[2], power)
     texts = Texts()
-    against_floor, against_commit = {name: Pair() for name in CASES}, {name: Pair() for name in CASES}
+    to_floor, to_program = {name: Pair() for name in CASES}, {name: Pair() for name in CASES}
     for case in CASES.values():
-        _round(case, floor, commit, texts, CHUNK * 5)  # the first calls load and compile; no program is these alone
+        _round(case, floor, program, texts, CHUNK * 5)  # the first calls load and compile; no program is these alone
     for _ in range(rounds):
         for name, case in CASES.items():
             checkpoint(*files)
-            ours, bare, insert = _round(case, floor, commit, texts, events, *files)
-            against_floor[name].add(ours, bare)
-            against_commit[name].add(ours, insert)
+            ours, bare, whole = _round(case, floor, program, texts, events, *files)
+            to_floor[name].add(ours, bare)
+            to_program[name].add(ours, whole)
     recorded.end_session("Success")
     floor.close()
-    commit.close()
+    program.close()
     assert len({count(file) for file in files}) == 1, "all sides have stored the same events"
-    return {name: _figures(against_floor[name], against_commit[name]) for name in CASES}
+    return {name: _figures(to_floor[name], to_program[name]) for name in CASES}
 
 
-def _round(case: Case, floor: Floor, commit: Floor, texts: Texts, events: int, *files: Path) -> list[list[int]]:
-    calls = (case.call, floor.program(case.columns, case.whole), commit.insert(case.columns))
+def _round(case: Case, floor: Floor, program: Floor, texts: Texts, events: int, *files: Path) -> list[list[int]]:
+    calls = (case.call, floor.insert(case.columns), program.program(case.columns, case.whole))
     times: list[list[int]] = [[], [], []]
     for number in range(max(1, events // CHUNK)):
         chunk = case.make(texts)
-        given = (chunk.ours, chunk.raw, chunk.ready)
+        given = (chunk.ours, chunk.ready, chunk.raw)
         for turn in range(3):
             side = (number + turn) % 3
             times[side] += timed(calls[side], given[side])
@@ -159,7 +159,7 @@ def _round(case: Case, floor: Floor, commit: Floor, texts: Texts, events: int, *
     return times
 
 
-def _figures(floor: Pair, commit: Pair) -> dict[str, float]:
+def _figures(floor: Pair, program: Pair) -> dict[str, float]:
     figures: dict[str, float] = {
         "ratio_p50": round(floor.ratio(0.5), 3),
         "ratio_p99": round(floor.ratio(0.99), 3),
@@ -167,8 +167,8 @@ def _figures(floor: Pair, commit: Pair) -> dict[str, float]:
         "p99_us": round(floor.ours(0.99), 1),
         "floor_p50_us": round(floor.floor(0.5), 1),
         "floor_p99_us": round(floor.floor(0.99), 1),
-        "commit_ratio_p50": round(commit.ratio(0.5), 3),
-        "commit_p50_us": round(commit.floor(0.5), 1),
+        "program_ratio_p50": round(program.ratio(0.5), 3),
+        "program_p50_us": round(program.floor(0.5), 1),
     }
     return {**figures, "events": floor.events}
 
@@ -184,11 +184,11 @@ def main() -> None:
     if given.json:
         print(json.dumps(found))
         return
-    print(f"record() beside a bare sqlite3 program that stores the same, µs. {surroundings()}")
+    print(f"record() beside a bare SQLite commit of the same bytes, µs. {surroundings()}")
     for mode, cases in found.items():
         show(
             f"durability={mode}",
-            ("", "ratio p50", "p99", "ours p50", "p99", "floor p50", "p99", "ratio to commit", "commit p50", "events"),
+            ("", "ratio p50", "p99", "ours p50", "p99", "floor p50", "p99", "to program", "program p50", "events"),
             [(name, *figures.values()) for name, figures in cases.items()],
         )
 

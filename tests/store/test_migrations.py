@@ -216,7 +216,8 @@ class TestSchema:
         """Version 1 has no migration. The first one comes with a copy of version 1, from which it leads to schema.sql:
         then this test compares the two."""
         assert schema.VERSION == 1
-        assert migrations.MIGRATIONS.pending(sqlite_utils.Database(memory=True)) == []
+        with closing(sqlite_utils.Database(memory=True).conn) as connection:
+            assert migrations.MIGRATIONS.pending(sqlite_utils.Database(connection)) == []
 
     def test_it_lies_beside_the_package_or_one_folder_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A checkout has schema.sql at its root and a wheel in the package, which comes first; without either, the
