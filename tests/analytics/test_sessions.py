@@ -210,7 +210,7 @@ def test_a_list_touches_only_what_is_listed(book: Book) -> None:
             plan(connection, listing.PAGE, (1, "[]", 1)),
             plan(connection, listing.COUNTS, (1,)),
             plan(connection, listing._EVENT, (1,)),
-            plan(connection, listing._NEIGHBOURS, ("0",)),
+            plan(connection, listing._NEIGHBOURS, {"id": "0"}),
         ]
     assert any("SEARCH sessions USING INTEGER PRIMARY KEY (rowid<?)" in line for line in plans[0])
     assert plans[1] == ["SEARCH events USING INDEX sqlite_autoindex_events_1 (session=?)"]
@@ -246,7 +246,7 @@ def test_empty_rows_are_no_sessions(book: Book) -> None:
             summary(connection, "")
 
 
-def plan(connection: sqlite3.Connection, sql: str, values: tuple[object, ...]) -> list[str]:
+def plan(connection: sqlite3.Connection, sql: str, values: tuple[object, ...] | dict[str, object]) -> list[str]:
     """How SQLite would answer a query."""
     return [str(row["detail"]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
 
