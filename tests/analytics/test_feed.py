@@ -179,5 +179,6 @@ def test_new_events_are_found_by_their_number(book: Book) -> None:
     """A look at what is new goes through what is new alone."""
     book.session()
     with reading(book.path) as connection:
-        plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {feeding._NEW}", {"mark": 1, "session": ""})]
+        values = {"mark": 1, "session": ""}
+        plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {feeding._NEW}", values)]
     assert plan == ["SEARCH e USING INTEGER PRIMARY KEY (rowid>?)", "SEARCH s USING INTEGER PRIMARY KEY (rowid=?)"]
