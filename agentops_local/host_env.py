@@ -17,7 +17,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from hashlib import blake2b
 from typing import NamedTuple
+
+from agentops_local.forks import import_whole
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
 
@@ -81,8 +84,6 @@ def fingerprint(sdk_version: str, opt_out: bool = False) -> str:
         opt_out: as for `stable`; then no name and no path goes into the digits, which could be guessed from
             them.
     """
-    from hashlib import blake2b
-
     facts: list[object] = [sdk_version, opt_out, sys.version]
     if opt_out:
         facts.append(_system())
@@ -161,6 +162,7 @@ def _physical_cores() -> int | None:
                 cores.update(_read(f"/sys/devices/system/cpu/{name}/topology/thread_siblings_list").splitlines())
     if cores:
         return len(cores)
+    import_whole("psutil")
     import psutil
 
     return psutil.cpu_count(logical=False)
@@ -169,6 +171,7 @@ def _physical_cores() -> int | None:
 def _cpu_usage() -> float:
     """Percent of all cores: the load of the last minute, for a measure of now would have to wait."""
     if sys.platform == "win32":
+        import_whole("psutil")
         import psutil
 
         usage = psutil.cpu_percent(interval=None)  # since the import of psutil, or since the last call
@@ -183,6 +186,7 @@ def _memory() -> _Memory:
         kib = {line[0]: int(line[1]) for line in lines}
         memory = _Memory(kib["MemTotal:"] * 1024, kib["MemAvailable:"] * 1024)
     else:
+        import_whole("psutil")
         import psutil
 
         system = psutil.virtual_memory()
@@ -226,6 +230,7 @@ def _mounted_disks() -> Iterable[tuple[str, str]]:
             if device.startswith("/dev/") and not device.startswith("/dev/loop") and kind[:5] != "fuse.":
                 yield device, re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point)
     else:
+        import_whole("psutil")
         import psutil
 
         yield from ((disk.device, disk.mountpoint) for disk in psutil.disk_partitions(all=False))

@@ -31,6 +31,8 @@ from time import monotonic, thread_time
 from typing import Any
 from uuid import UUID
 
+from agentops_local.forks import import_whole
+
 FIELD_LIMIT = 1 << 20  # bytes of JSON: params, returns, logs and their like
 MEDIA_LIMIT = 16 << 20  # bytes of JSON: chat messages and screenshots, which hold images as base64
 MAX_DEPTH = 100  # levels in the walk; plain data may have the 254 that orjson takes
@@ -77,9 +79,7 @@ def _load_encoder(value: object) -> bytes:
     """Stand in for the encoder until its first use: importing us must load nothing of a third party."""
     global _encode, _fragment, _is_plain  # noqa: PLW0603 - bound once, so that a call costs no question about it
     try:
-        import orjson
-
-        _encode, _fragment = orjson.dumps, orjson.Fragment
+        _encode, _fragment = (orjson := import_whole("orjson")).dumps, orjson.Fragment
     except AttributeError:  # half a module: a signal handler has interrupted this very import, and records
         return _dumps(_Walk(sys.maxsize).plain(value)).encode()
     except (ImportError, OSError):

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from agentops_local import clock, faults
 from agentops_local.analytics.totals import Totals, cost_text, duration_text, totals
+from agentops_local.forks import import_whole
 from agentops_local.recorder import writes
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class SessionFacts:
         if self._state.environment is not None:
             return
         with faults.contained("looking at the host environment"):
+            import_whole("agentops_local.host_env")
             from agentops_local import __version__, host_env
 
             if self._state.inherited and self._recorder.read(self._has_environment):

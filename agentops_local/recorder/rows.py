@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Callable
 from decimal import Decimal
 from uuid import UUID
@@ -57,8 +59,6 @@ def text(value: object, redact: Redact) -> str | None:
         return value
     raw = dump(value, redact=redact)
     if raw[:1] == b'"':
-        import json
-
         return str(json.loads(raw))
     return raw.decode()
 
@@ -158,7 +158,5 @@ def common_row(event: Event, parent: bytes | None, redact: Redact) -> list[Value
 def screenshot(value: object, redact: Redact) -> str | Recipe | None:
     """A screenshot: text (URL, base64), or bytes taken for a PNG and turned into base64."""
     if isinstance(value, (bytes, bytearray)):
-        from base64 import b64encode
-
         value = "data:image/png;base64," + b64encode(value).decode()
     return None if value is None else cut(dump(value, MEDIA_LIMIT, redact))

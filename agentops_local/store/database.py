@@ -23,9 +23,9 @@ from typing import Protocol, TypeVar
 
 from agentops_local import clock, faults
 from agentops_local.errors import DatabaseUnusable, StoreFault
+from agentops_local.forks import announce_to
 from agentops_local.log import logger
 from agentops_local.store.file import DatabaseFile
-from agentops_local.store.forks import announce_to
 from agentops_local.store.trouble import Trouble, diagnose
 from agentops_local.store.waiting import WaitingRoom
 

@@ -151,3 +151,35 @@ def test_every_process_keeps_its_events(project: Path, spawn: Spawn, how: str, s
     assert truth.events.total() == len(acks(program))
     assert all(line[2] == "0" for line in program.said("left"))
     assert all(set(line[1:]) == {"0"} for line in program.said("codes"))
+
+
+def test_no_fork_falls_into_an_import(project: Path, spawn: Spawn) -> None:
+    """A fork waits for an import that a recording thread is making: else the child would hang at its own first use."""
+    Path("slow.py").write_text("from __main__ import begun, forked\nbegun.set()\nforked.wait(0.5)\n")
+    program = spawn(
+        """
+        import os, signal, sys
+        from agentops_local.forks import import_whole
+        sys.path.insert(0, os.curdir)
+        begun, forked = threading.Event(), threading.Event()
+        me = Actor(*sys.argv[1:])
+        thread = threading.Thread(target=import_whole, args=["slow"])
+        thread.start()
+        begun.wait()
+        pid = os.fork()
+        forked.set()
+        if not pid:
+            signal.alarm(20)
+            import_whole("slow")
+            me.many(1)
+            me.leave()
+            os._exit(0)
+        thread.join()
+        say("code", os.waitpid(pid, 0)[1])
+        """,
+        DB,
+        SESSION,
+    )
+    program.finish()
+    assert program.said("code") == [["code", "0"]]
+    check(acks(program), DB)
