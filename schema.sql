@@ -10,8 +10,9 @@
 --     it is a BLOB instead: a recipe, namely a JSON array in which a text stands for itself and a number names the row
 --     of `blobs` to put there. The view `payloads` and all views below give payloads back whole.
 --
--- Who writes what: the recorder inside the user's processes writes everything here, one transaction an event. Nothing
--- but `agentops-local rm`, `prune` and their like ever deletes a row. Where they delete the row with the highest number
+-- Who writes what: the recorder inside the user's processes writes everything up to `losses`, one transaction an event;
+-- agentops-sync alone writes the tables under Upload. Nothing but `agentops-local rm`, `prune` and their like ever
+-- deletes a row of an event or a session. Where they delete the row with the highest number
 -- or revision of a table, they put an empty row with the next number there, so that a number never means two things:
 -- a session whose id is '' with its owner, agent and event, a message without parent and hash, a blob with an empty
 -- hash. A number that is gone stays gone: who still holds it meets a foreign key that fails, not another row. The views
@@ -59,7 +60,8 @@ CREATE TABLE sessions (
     environment      INTEGER REFERENCES environments (id),
     moment           TEXT,                 -- JSON: the values of the moment (load, free memory), merged over host_env
     key_hash         TEXT,                 -- names the API key it will be uploaded under; the key itself is never here
-    parent_key_hash  TEXT
+    parent_key_hash  TEXT,
+    joined           INTEGER NOT NULL DEFAULT 0 -- 1: begun in another database, and joined here by its inherited id
 );
 
 -- Which process contributed to which session, from when to when. A process that dies without a word leaves `end_us`
@@ -156,6 +158,161 @@ CREATE TABLE losses (
     pid    INTEGER NOT NULL,
     events INTEGER NOT NULL,
     reason TEXT NOT NULL
+);
+
+-- Upload ----------------------------------------------------------------------------------------------------------------
+
+-- The ledger of agentops-sync, which alone writes these tables, in transactions that survive a power cut. What is to be
+-- sent is written down before the first byte leaves, and what was sent only after the server's clean answer or a look
+-- at what it holds. `agentops-sync status` says it in words.
+
+-- The servers that this database is uploaded to. Each has a ledger of its own.
+CREATE TABLE targets (
+    id             INTEGER PRIMARY KEY,
+    url            TEXT NOT NULL UNIQUE,        -- the endpoint, without /v2
+    taken_seq      INTEGER NOT NULL DEFAULT 0,  -- every event up to this one has its row in `uploads`
+    taken_revision INTEGER NOT NULL DEFAULT 0,  -- every session up to this revision has its row in `deliveries`
+    taken_agent    INTEGER NOT NULL DEFAULT 0,  -- every agent up to this revision has its row in `agent_deliveries`
+    accepted       INTEGER NOT NULL DEFAULT 0,  -- requests that it answered with success
+    progress_us    INTEGER,                     -- when it did so last
+    looked_us      INTEGER,                     -- when the daemon last found nothing that could be sent
+    retry_us       INTEGER NOT NULL DEFAULT 0,  -- nothing is sent before: it could not be reached, or asked to wait
+    failures       INTEGER NOT NULL DEFAULT 0,  -- in a row
+    last_error     TEXT,
+    last_error_us  INTEGER
+);
+
+-- A session at a target.
+CREATE TABLE deliveries (
+    target        INTEGER NOT NULL REFERENCES targets (id),
+    session       INTEGER NOT NULL REFERENCES sessions (seq),
+    state         TEXT NOT NULL DEFAULT 'absent'
+                  CHECK (state IN ('absent', 'creating', 'present', 'conflict', 'parked')),
+    reason        TEXT,                        -- why it is in conflict, parked or withheld
+    rounds        INTEGER NOT NULL DEFAULT 0,  -- creations after which it was still not there
+    sent_us       INTEGER,                     -- when a creation was sent of which nothing was heard
+    sent_mono_us  INTEGER,                     -- the same by a clock that is never set, valid within one boot
+    boot          TEXT,
+    revision_sent INTEGER NOT NULL DEFAULT 0,  -- of its row
+    created       INTEGER NOT NULL DEFAULT 0,  -- 1: this machine created it there
+    ended_sent    INTEGER NOT NULL DEFAULT 0,  -- 1: its end was sent
+    work          INTEGER NOT NULL DEFAULT 1,  -- 1: there may be something to send
+    retry_us      INTEGER NOT NULL DEFAULT 0,  -- nothing before
+    next_us       INTEGER NOT NULL DEFAULT 0,  -- nothing of what is known before; new rows end this wait
+    failures      INTEGER NOT NULL DEFAULT 0,  -- in a row
+    no_stats      INTEGER NOT NULL DEFAULT 0,  -- 1: the server keeps no statistics of it
+    last_error    TEXT,
+    last_error_us INTEGER,
+    PRIMARY KEY (target, session)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_due ON deliveries (target, max(retry_us, next_us)) WHERE work;
+CREATE INDEX deliveries_running ON deliveries (target, session) WHERE NOT ended_sent;
+
+-- An agent at a target.
+CREATE TABLE agent_deliveries (
+    target        INTEGER NOT NULL REFERENCES targets (id),
+    agent         INTEGER NOT NULL REFERENCES agents (seq),
+    session       INTEGER NOT NULL REFERENCES sessions (seq),
+    id            TEXT NOT NULL,               -- there: its own, unless an earlier session uses that as well
+    revision_sent INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (target, agent)
+) WITHOUT ROWID;
+CREATE INDEX agent_deliveries_by_session ON agent_deliveries (target, session);
+CREATE INDEX agent_deliveries_by_id ON agent_deliveries (target, id);
+
+-- Requests with events: written before the first byte is sent, and kept, for they tell what left this machine, when,
+-- where to and under which policy (see the view `egress`).
+CREATE TABLE batches (
+    id            INTEGER PRIMARY KEY,
+    target        INTEGER NOT NULL REFERENCES targets (id),
+    session       INTEGER NOT NULL REFERENCES sessions (seq),
+    kind          TEXT NOT NULL,               -- llms, tools, actions, errors: one kind a request
+    policy        TEXT NOT NULL,               -- full, masked, metadata
+    events        TEXT NOT NULL,               -- JSON array: seq of each event
+    bytes         INTEGER NOT NULL,
+    sent_us       INTEGER NOT NULL,
+    sent_mono_us  INTEGER NOT NULL,
+    boot          TEXT NOT NULL,
+    errors_before INTEGER,                     -- what the server had counted just before; NULL: not asked
+    state         TEXT NOT NULL DEFAULT 'sent' -- sent; ok: accepted; void: certainly not; settled: looked up on the server
+                  CHECK (state IN ('sent', 'ok', 'void', 'settled')),
+    keys          TEXT,                        -- errors: JSON array, a digest of each as it was sent: they have no id there
+    manner        TEXT,                        -- of a refusal, HTTP status and SQLSTATE: the server is done with it
+    outcome       TEXT,                        -- what came back, in words
+    done_us       INTEGER
+);
+CREATE INDEX batches_open ON batches (target, session) WHERE state = 'sent';
+CREATE INDEX batches_by_session ON batches (session, kind);
+
+-- An event at a target.
+CREATE TABLE uploads (
+    target  INTEGER NOT NULL REFERENCES targets (id),
+    event   INTEGER NOT NULL REFERENCES events (seq),
+    session INTEGER NOT NULL REFERENCES sessions (seq),
+    kind    TEXT NOT NULL,                     -- llms, tools, actions, errors: the table it goes to
+    state   TEXT NOT NULL DEFAULT 'pending'
+            CHECK (state IN ('pending', 'flying', 'done', 'uncertain', 'dead')),
+    batch   INTEGER REFERENCES batches (id),   -- the last
+    PRIMARY KEY (target, event)
+) WITHOUT ROWID;
+CREATE INDEX uploads_unsent ON uploads (target, session, kind, event) WHERE state = 'pending';
+
+-- Events that did not arrive with their first batch.
+CREATE TABLE attempts (
+    target   INTEGER NOT NULL REFERENCES targets (id),
+    event    INTEGER NOT NULL REFERENCES events (seq),
+    tries    INTEGER NOT NULL DEFAULT 0,       -- batches after which it was not there
+    most     INTEGER NOT NULL DEFAULT 25,      -- with at most so many events, itself included, it is sent again
+    alone    INTEGER NOT NULL DEFAULT 0,       -- times in a row that it was refused, alone, in the same way
+    manner   TEXT,                             -- which way: HTTP status and SQLSTATE
+    words    TEXT,                             -- the server's
+    first_us INTEGER,                          -- when it was first refused so
+    accepted INTEGER,                          -- `targets.accepted` of that moment
+    retry_us INTEGER NOT NULL DEFAULT 0,       -- not before
+    PRIMARY KEY (target, event)
+) WITHOUT ROWID;
+
+-- Events that are not sent again, with the reason and the server's words. `agentops-sync requeue` sends them again.
+CREATE TABLE dead_letters (
+    target INTEGER NOT NULL REFERENCES targets (id),
+    event  INTEGER NOT NULL REFERENCES events (seq),
+    at_us  INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    words  TEXT NOT NULL,
+    PRIMARY KEY (target, event)
+) WITHOUT ROWID;
+
+-- What waits as a whole: a kind of event that the server cannot take at all (tried again with one event a day), or the
+-- sessions under a key that it does not know (tried again every hour).
+CREATE TABLE parked (
+    target   INTEGER NOT NULL REFERENCES targets (id),
+    what     TEXT NOT NULL CHECK (what IN ('kind', 'key')),
+    name     TEXT NOT NULL,                    -- the kind; the key's hash
+    since_us INTEGER NOT NULL,
+    retry_us INTEGER NOT NULL,
+    reason   TEXT NOT NULL,
+    PRIMARY KEY (target, what, name)
+) WITHOUT ROWID;
+
+-- Collector ---------------------------------------------------------------------------------------------------------------
+
+-- What `agentops-local keys` writes and `agentops-local serve` reads. A project of the collector has a database of its
+-- own, projects/ID.db beside this one, in this same schema; the one whose id is this file's generation is this database
+-- itself. Its sessions and events are written by the collector, for clients elsewhere: their owner has the pid 0.
+CREATE TABLE projects (
+    id         TEXT PRIMARY KEY,           -- UUID
+    name       TEXT NOT NULL UNIQUE,
+    created_us INTEGER NOT NULL
+);
+
+-- API keys, by their hash: the key itself was shown once and is nowhere. While there is no row at all, any key will do,
+-- from this machine only.
+CREATE TABLE api_keys (
+    hash       BLOB PRIMARY KEY,           -- SHA-256 of the key as 32 hexadecimal digits in lower case
+    prefix     TEXT NOT NULL,              -- the first 8 of these digits, to tell keys apart
+    project    TEXT NOT NULL REFERENCES projects (id),
+    created_us INTEGER NOT NULL,
+    revoked_us INTEGER                     -- NULL: it may be used
 );
 
 -- Views -------------------------------------------------------------------------------------------------------------------
@@ -293,3 +450,16 @@ SELECT s.id AS session_id,
 FROM sessions s LEFT JOIN events e ON e.session = s.seq
 WHERE s.id <> ''
 GROUP BY s.seq, s.id;
+
+-- What left this machine: one row for each time that an event was sent.
+CREATE VIEW egress AS
+SELECT strftime('%Y-%m-%dT%H:%M:%S', b.sent_us / 1000000, 'unixepoch')
+           || printf('.%06d+00:00', b.sent_us % 1000000) AS sent,
+       t.url AS target, b.policy, s.id AS session_id, b.kind,
+       lower(substr(hex(e.id), 1, 8) || '-' || substr(hex(e.id), 9, 4) || '-' || substr(hex(e.id), 13, 4) || '-'
+             || substr(hex(e.id), 17, 4) || '-' || substr(hex(e.id), 21)) AS event_id,
+       u.state, b.outcome, b.id AS batch, e.seq
+FROM batches b JOIN targets t ON t.id = b.target JOIN sessions s ON s.seq = b.session
+     JOIN json_each(b.events) sent JOIN events e ON e.seq = sent.value
+     JOIN uploads u ON u.target = b.target AND u.event = e.seq
+WHERE b.state <> 'void';

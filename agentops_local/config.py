@@ -13,6 +13,8 @@
 | env_data_opt_out | AGENTOPS_ENV_DATA_OPT_OUT | False |
 | db | AGENTOPS_LOCAL_DB | `.agentops/agentops.db` of the project |
 | durability | AGENTOPS_LOCAL_DURABILITY | "process": survives the end of the process; "power": a power cut as well |
+| | AGENTOPS_LOCAL_SAVE_KEY | True: a key given to `init()` is kept for the upload; 0, or env_data_opt_out: it is not |
+| | AGENTOPS_LOCAL_CREDENTIALS | where it is kept: a file of the user's (see `agentops_local.credentials`) |
 | redact | | none: a callable, names of keys, patterns (see `agentops_local.redact`) |
 """
 
@@ -105,6 +107,7 @@ class Configuration:
         for name, value in given.items():
             if value is not None:
                 setattr(self, name, value)
+        self._keep_for_upload(api_key, parent_key)
         # Last, for they may be refused: whatever else was given is in force by now.
         if redact is not None:
             self.redact = _withhold  # until the rules are understood: a slip in them must not open the door
@@ -112,6 +115,15 @@ class Configuration:
             self.redact = redact
         if durability is not None:
             self.durability = _durability(durability)
+
+    def _keep_for_upload(self, *keys: str | None) -> None:
+        """Keeps keys that the program has given, for the daemon: another process, that could not know them."""
+        given = [key for key in keys if key is not None]
+        if given and not self.env_data_opt_out:
+            from agentops_local.credentials import remember_key
+
+            for key in given:
+                remember_key(key)
 
     @property
     def power(self) -> bool:

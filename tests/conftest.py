@@ -14,12 +14,15 @@ settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away every AGENTOPS_* variable, and have the faults of our own raised instead of swallowed."""
+def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away every AGENTOPS_* variable, and have the faults of our own raised instead of swallowed. No key and no
+    service file of a test ever gets into the user's own configuration."""
     for name in list(os.environ):
         if name.startswith("AGENTOPS_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AGENTOPS_LOCAL_STRICT", "1")
+    monkeypatch.setenv("AGENTOPS_LOCAL_CREDENTIALS", str(tmp_path / "configuration" / "credentials"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
 
 
 @pytest.fixture

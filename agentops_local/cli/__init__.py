@@ -19,6 +19,8 @@ _COMMANDS = {
     "rm": "agentops_local.cli.rm:rm",
     "prune": "agentops_local.cli.prune:prune",
     "doctor": "agentops_local.cli.doctor:doctor",
+    "serve": "agentops_local.cli.serve:serve",
+    "keys": "agentops_local.cli.keys:keys",
     "demo": "agentops_local.cli.demo:demo",
 }
 
@@ -87,11 +89,12 @@ class LazyGroup(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+def show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    """Prints the version and ends the command."""
     if wanted and not ctx.resilient_parsing:
         from agentops_local import __version__
 
-        click.echo(f"agentops-local {__version__}")
+        click.echo(f"{ctx.info_name} {__version__}")
         ctx.exit()
 
 
@@ -103,7 +106,7 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
 )
 @click.option("--utc", is_flag=True, help="Show times in UTC instead of local time.")
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show the version."
 )
 @click.pass_context
 def cli(ctx: click.Context, db: str | None, utc: bool) -> None:
@@ -113,8 +116,13 @@ def cli(ctx: click.Context, db: str | None, utc: bool) -> None:
 
 def main() -> None:
     """The console script."""
+    start(cli, "agentops-local")
+
+
+def start(command: click.Command, name: str) -> None:
+    """Runs a command as the program of that name."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:  # a terminal that lacks a character must not end the command
             reconfigure(errors="backslashreplace")
-    cli(prog_name="agentops-local")
+    command(prog_name=name)

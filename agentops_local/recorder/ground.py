@@ -4,11 +4,13 @@ and may run again: what is there already is found, not doubled."""
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
 from pathlib import Path
 
 from agentops_local import clock, process
+from agentops_local.config import SESSION_VARIABLE
 from agentops_local.recorder.state import Place, SessionState
 
 DEFAULT_AGENT = "Default Agent"
@@ -18,8 +20,9 @@ _NEXT_AGENT_REVISION = "(SELECT coalesce(max(revision), 0) + 1 FROM agents)"
 
 _INSERT_SESSION = f"""
 INSERT OR IGNORE INTO sessions
-    (id, init_us, end_us, auto_ended, end_state, end_state_reason, tags, video, key_hash, parent_key_hash, revision)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {_NEXT_SESSION_REVISION})
+    (id, init_us, end_us, auto_ended, end_state, end_state_reason, tags, video, key_hash, parent_key_hash, joined,
+     revision)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {_NEXT_SESSION_REVISION})
 """  # noqa: S608 - our own text
 _INSERT_OWNER = """
 INSERT INTO owners (session, pid, started, boot, host, program, start_us) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -41,7 +44,7 @@ def ground(connection: sqlite3.Connection, epoch: int, state: SessionState) -> P
         _INSERT_SESSION,
         (
             state.id, state.init_us, state.end_us, state.auto_ended, state.end_state, state.end_state_reason,
-            json.dumps(state.tags), state.video, state.key_hash, state.parent_key_hash,
+            json.dumps(state.tags), state.video, state.key_hash, state.parent_key_hash, _joined(state),
         ),
     )  # fmt: skip
     session = connection.execute("SELECT seq FROM sessions WHERE id = ?", (state.id,)).fetchone()[0]
@@ -57,6 +60,12 @@ def ground(connection: sqlite3.Connection, epoch: int, state: SessionState) -> P
     if state.environment is not None:
         environment(connection, place, state)
     return place
+
+
+def _joined(state: SessionState) -> bool:
+    """Whether the session was begun in another database. An id that comes by the environment was not: whoever started
+    this process, on this machine, began it."""
+    return state.inherited and os.environ.get(SESSION_VARIABLE) != state.id
 
 
 def _owner(connection: sqlite3.Connection, session: int, opt_out: bool) -> int:

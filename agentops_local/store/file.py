@@ -67,6 +67,11 @@ class DatabaseFile:
         """Whether there is a connection."""
         return self._connection is not None
 
+    @property
+    def generation(self) -> str | None:
+        """The random id of the file that is open, or was last: another file has another."""
+        return self._generation
+
     def take_turn(self) -> None:
         """Takes the writers' lock; the folder is made if it is not there yet.
 

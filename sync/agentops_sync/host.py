@@ -1,0 +1,105 @@
+"""The server as a whole: whether it can be reached, and which keys and kinds wait. What fails for one session is not
+noted here: only that no connection came about, or that the server asked everybody to wait."""
+
+from __future__ import annotations
+
+import threading
+
+from agentops_sync.client import Outcome, Verdict
+from agentops_sync.deliveries import seconds_us
+from agentops_sync.ledger import Ledger
+from agentops_sync.timing import Moment, Timing, pause_us
+
+_ROW = "SELECT retry_us, failures FROM targets WHERE id = ?"
+_PAUSE = """
+UPDATE targets SET retry_us = ?, failures = ?, last_error = ?, last_error_us = ? WHERE id = ?
+"""
+_PARKED = "SELECT what, name, retry_us FROM parked WHERE target = ?"
+_PARK = """
+INSERT INTO parked (target, what, name, since_us, retry_us, reason) VALUES (?, 'key', ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET retry_us = excluded.retry_us, reason = excluded.reason
+"""
+
+
+class Host:
+    """One target; for several threads."""
+
+    def __init__(self, ledger: Ledger, timing: Timing) -> None:
+        self._ledger = ledger
+        self._timing = timing
+        self._lock = threading.Lock()
+        target = ledger.target
+        self.retry_us, self.failures = ledger.read(lambda connection: connection.execute(_ROW, (target,)).fetchone())
+
+    def note(self, outcome: Outcome, now: Moment) -> None:
+        """Learns from a request whether the server can be reached."""
+        with self._lock:
+            if outcome.verdict is Verdict.NOT_SENT:
+                if now.wall_us >= self.retry_us:  # of requests that failed together, one counts
+                    self._pause(pause_us(self.failures + 1, self._timing), outcome, now)
+            elif outcome.verdict is Verdict.SLOW_DOWN:
+                asked = outcome.retry_after
+                pause = (
+                    pause_us(self.failures + 1, self._timing)
+                    if asked is None
+                    else seconds_us(min(asked, self._timing.most_wait))
+                )
+                self._pause(pause, outcome, now)
+            elif outcome.status is not None and self.failures:
+                self.failures = self.retry_us = 0
+                self._write(None, None)
+
+    def forget(self) -> None:
+        """Tries again at once: somebody asked for it, or the machine has slept."""
+        with self._lock:
+            self.retry_us = 0
+
+    @property
+    def words(self) -> str:
+        """Why it could not be reached last."""
+        target = self._ledger.target
+        found = self._ledger.read(
+            lambda c: c.execute("SELECT last_error FROM targets WHERE id = ?", (target,)).fetchone()
+        )
+        return str(found[0] or "")
+
+    def accepted(self) -> int:
+        """How many requests with events it has accepted so far."""
+        target = self._ledger.target
+        return int(
+            self._ledger.read(lambda c: c.execute("SELECT accepted FROM targets WHERE id = ?", (target,)).fetchone()[0])
+        )
+
+    def looked(self, now: Moment) -> None:
+        """Everything that could be sent has been."""
+        with self._ledger.transaction() as connection:
+            connection.execute("UPDATE targets SET looked_us = ? WHERE id = ?", (now.wall_us, self._ledger.target))
+
+    def parked(self) -> dict[tuple[str, str], int]:
+        """What waits as a whole, ('kind' or 'key', its name), and until when."""
+        target = self._ledger.target
+        rows = self._ledger.read(lambda connection: connection.execute(_PARKED, (target,)).fetchall())
+        return {(what, name): retry_us for what, name, retry_us in rows}
+
+    def park_key(self, name: str, reason: str, now: Moment) -> None:
+        """The server does not know a key."""
+        retry_us = now.wall_us + seconds_us(self._timing.key)
+        with self._ledger.transaction() as connection:
+            connection.execute(_PARK, (self._ledger.target, name, now.wall_us, retry_us, reason))
+
+    def unpark_key(self, name: str) -> None:
+        """The server knows it by now."""
+        if ("key", name) in self.parked():
+            with self._ledger.transaction() as connection:
+                connection.execute(
+                    "DELETE FROM parked WHERE target = ? AND what = 'key' AND name = ?", (self._ledger.target, name)
+                )
+
+    def _pause(self, pause: int, outcome: Outcome, now: Moment) -> None:
+        self.failures += 1
+        self.retry_us = now.wall_us + pause
+        self._write(str(outcome), now.wall_us)
+
+    def _write(self, words: str | None, at_us: int | None) -> None:
+        with self._ledger.transaction() as connection:
+            connection.execute(_PAUSE, (self.retry_us, self.failures, words, at_us, self._ledger.target))

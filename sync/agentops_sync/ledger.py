@@ -1,0 +1,105 @@
+"""The daemon's hold on a database: transactions that survive a power cut, in the file that the recorders write.
+
+The recorder's own `Database` keeps in memory what cannot be written now and writes it later; nothing would be worse
+here, where a row says that something was sent. So this raises, and the daemon waits.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from agentops_local.errors import DatabaseUnusable, StoreFault
+from agentops_local.store.file import DatabaseFile
+
+T = TypeVar("T")
+
+# What a database may do that passes: locked, full, read-only, gone for a moment.
+FAULTS = (sqlite3.Error, OSError, StoreFault, DatabaseUnusable)
+
+
+class Ledger:
+    """The tables under Upload of one database, for one target; for several threads.
+
+    Args:
+        path: the database; it must exist.
+        url: the target's endpoint.
+    """
+
+    def __init__(self, path: Path, url: str) -> None:
+        self.path = path
+        self.url = url
+        self._file = DatabaseFile(path)
+        self._mutex = threading.RLock()
+        self._target: tuple[str | None, int] | None = None  # the file's generation, and the number in it
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is on the disk when the block has ended; undone when the block raises.
+
+        Raises:
+            sqlite3.Error, OSError, StoreFault, DatabaseUnusable: it could not be made.
+        """
+        file = self._file
+        with self._mutex:
+            try:
+                file.take_turn()
+                connection = self._ready()
+                file.set_durability(True)
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+                file.tidy()
+            except BaseException:
+                file.roll_back()
+                raise
+            finally:
+                file.lock.release()
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs a query, which must fetch all it wants before it returns."""
+        with self._mutex:
+            if not self._file.is_open:
+                try:
+                    self._file.take_turn()
+                    self._ready()
+                finally:
+                    self._file.lock.release()
+            return query(self._ready())
+
+    @property
+    def target(self) -> int:
+        """The number of the target in this database; it is written down with its first use."""
+        with self._mutex:
+            known = self._target
+            if known is None or known[0] != self._file.generation:
+                with self.transaction() as connection:
+                    connection.execute("INSERT OR IGNORE INTO targets (url) VALUES (?)", (self.url,))
+                    found = connection.execute("SELECT id FROM targets WHERE url = ?", (self.url,)).fetchone()
+                known = self._target = (self._file.generation, int(found[0]))
+            return known[1]
+
+    def changed(self) -> int:
+        """A number that differs when another connection has committed since (4 µs)."""
+        return int(self.read(lambda connection: connection.execute("PRAGMA data_version").fetchone()[0]))
+
+    def close(self) -> None:
+        """Closes the database."""
+        with self._mutex:
+            lock = self._file.lock
+            try:
+                with suppress(OSError, StoreFault):  # a folder that is gone is not made anew for this
+                    lock.acquire()
+                self._file.close()
+            finally:
+                lock.release()
+                lock.close()
+
+    def _ready(self) -> sqlite3.Connection:
+        if not self._file.path.is_file():
+            raise DatabaseUnusable(f"there is no database at {self.path}")
+        return self._file.ready()
