@@ -11,12 +11,14 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
 from agentops_local.analytics.erase import unfinished
+from agentops_local.analytics.finding import Finding, Level
 from agentops_local.analytics.owners import Status, judge, open_owners, owners_of
 from agentops_local.analytics.reading import iso, open_reader
+from agentops_local.analytics.uploading import upload_findings
+from agentops_local.clock import now_us
 from agentops_local.errors import DatabaseUnusable
 from agentops_local.process import Liveness
 from agentops_local.store.filesystem import filesystem_type, wal_is_safe
@@ -29,37 +31,10 @@ WAL_LARGE = 64 << 20
 _SHOWN = frozenset(
     (
         "AGENTOPS_LOCAL_DB", "AGENTOPS_LOCAL_DURABILITY", "AGENTOPS_LOCAL_SESSION", "AGENTOPS_LOCAL_STRICT",
-        "AGENTOPS_LOGGING_LEVEL", "AGENTOPS_ENV_DATA_OPT_OUT",
+        "AGENTOPS_LOGGING_LEVEL", "AGENTOPS_ENV_DATA_OPT_OUT", "AGENTOPS_LOCAL_UPLOAD",
+        "AGENTOPS_LOCAL_SAVE_KEY", "AGENTOPS_LOCAL_CREDENTIALS", "AGENTOPS_SYNC_TIMING",
     )
 )  # fmt: skip
-
-
-class Level(str, Enum):
-    """How a finding is meant."""
-
-    FINE = "fine"
-    NOTE = "note"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        about: what was looked at, in a word or two.
-        text: what was found.
-        data: the same for programs.
-    """
-
-    level: Level
-    about: str
-    text: str
-    data: object = None
-
-    def to_json(self) -> dict[str, object]:
-        """Its fields."""
-        return {"level": self.level.value, "about": self.about, "text": self.text, "data": self.data}
 
 
 @dataclass
@@ -108,7 +83,7 @@ class Checkup:
             return
         with closing(connection):
             looks: tuple[Callable[[sqlite3.Connection], Iterator[Finding]], ...] = (
-                self._file, self._integrity, _references, _processes, _losses, _unfinished,
+                self._file, self._integrity, _references, _processes, _losses, _unfinished, self._upload,
             )  # fmt: skip
             for look in looks:
                 yield from _tried(look, connection)
@@ -139,6 +114,9 @@ class Checkup:
         else:
             text = f"{check} found damage; the next recording puts the file aside and begins a new one"
             yield Finding(Level.PROBLEM, "integrity", text, found)
+
+    def _upload(self, connection: sqlite3.Connection) -> Iterator[Finding]:
+        yield from upload_findings(connection, self.path, now_us())
 
 
 def _tried(

@@ -44,6 +44,18 @@ _QUICK = 8 << 20  # bytes; a file of that size is rewritten in less than a tenth
 _LONG = 1 << 30  # bytes; a larger one is rewritten only if that is asked for: who begins to record would wait too long
 
 _EVENTS = "SELECT seq FROM events WHERE session = ? LIMIT ?"
+# What belongs to an event, and to a session: of it, its agents and its uploads nothing stays.
+_EVENT_ROWS = [
+    f"DELETE FROM {table} WHERE target IN (SELECT id FROM targets) AND event = ?"  # noqa: S608 - our names
+    for table in ("uploads", "attempts", "dead_letters")
+]
+_SESSION_ROWS = [
+    *(f"DELETE FROM {table} WHERE session = ?" for table in ("agents", "owners", "batches")),  # noqa: S608 - our names
+    *(
+        f"DELETE FROM {table} WHERE target IN (SELECT id FROM targets) AND session = ?"  # noqa: S608 - our names
+        for table in ("agent_deliveries", "deliveries")
+    ),
+]
 _NOTE = "INSERT OR REPLACE INTO about (key, value) VALUES (?, ?)"
 _NOTES = "SELECT key FROM about WHERE key IN ('erasing', 'rewrite_due')"
 _COUNT = "SELECT count(*) FROM events WHERE session = (SELECT seq FROM sessions WHERE id = ?)"
@@ -164,8 +176,8 @@ class Eraser:
             if more:
                 connection.execute(_PARTLY, (number,))
             else:
-                for table in ("agents", "owners"):
-                    connection.execute(f"DELETE FROM {table} WHERE session = ?", (number,))  # noqa: S608 - our names
+                for sql in _SESSION_ROWS:
+                    connection.execute(sql, (number,))
                 connection.execute("DELETE FROM sessions WHERE seq = ?", (number,))
             keep(connection, before)
         self.done.events += deleted
@@ -305,6 +317,8 @@ def _delete_events(connection: sqlite3.Connection, session: int, deadline: float
     while numbers := connection.execute(_EVENTS, (session, _ROWS)).fetchall():
         for (number,) in numbers:
             connection.execute("DELETE FROM events WHERE seq = ?", (number,))
+            for sql in _EVENT_ROWS:
+                connection.execute(sql, (number,))
             deleted += 1
             if time.monotonic() > deadline:
                 return deleted, True

@@ -71,8 +71,8 @@ class Plan:
 
         They are weighed in the order in which they would stay: first those that stay anyway, then the newest. So what
         several share weighs once, for the last of them to go: it is not freed before. What the file holds beside
-        content (indexes, what is not filled) is reckoned in proportion; asked again after they are gone, it finds more
-        to go if that was too little.
+        content (indexes, what is not filled) is reckoned in proportion, but for what it holds when it is empty; asked
+        again after they are gone, it finds more to go if that was too little.
         """
         used = used_bytes(connection)
         if used <= most:
@@ -80,7 +80,8 @@ class Plan:
         order = sorted(rest, key=lambda one: (one.status in self.erasable, -one.seq))
         marks = Marks(connection)
         weights = [_weight(connection, marks, one) for one in order]
-        room = most * sum(weights) / used
+        empty = _empty_bytes(connection)
+        room = max(0, most - empty) * sum(weights) / max(1, used - empty)
         going = []
         for one, weight in zip(order, weights, strict=True):
             room -= weight
@@ -106,6 +107,12 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     names = ("page_count", "freelist_count", "page_size")
     pages, free, size = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
     return (pages - free) * size
+
+
+def _empty_bytes(connection: sqlite3.Connection) -> int:
+    """The size of a database without content: a page for each table and index, and one for their list."""
+    trees = connection.execute("SELECT count(*) FROM sqlite_schema WHERE rootpage > 0").fetchone()[0]
+    return int((trees + 1) * connection.execute("PRAGMA page_size").fetchone()[0])
 
 
 def parse_age(text: str) -> int:

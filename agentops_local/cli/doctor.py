@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from agentops_local.analytics.checkup import Checkup, Finding, Level
+from agentops_local.analytics.checkup import Checkup
+from agentops_local.analytics.finding import Finding, Level
 from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json, screen_width, styled
 from agentops_local.cli.text import wrap
 

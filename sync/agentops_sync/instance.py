@@ -11,6 +11,7 @@ from pathlib import Path
 
 import filelock
 
+from agentops_local.analytics.uploading import lock_file
 from agentops_local.errors import AgentOpsLocalError, WrongUse
 from agentops_local.store.location import find_database
 from agentops_sync.authority import Authorities
@@ -139,21 +140,3 @@ def _alone(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def lock_file(path: Path) -> Path:
-    """The file whose lock means that a database is served."""
-    return path.with_name(f"{path.name}.sync.lock")
-
-
-def is_served(path: Path) -> bool:
-    """Whether an agentops-sync serves a database now."""
-    if not lock_file(path).exists():
-        return False
-    lock = filelock.FileLock(lock_file(path), mode=0o600)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        return True
-    lock.release()
-    return False

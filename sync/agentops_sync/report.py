@@ -6,10 +6,10 @@ import sqlite3
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from agentops_local.analytics.uploading import is_served
 from agentops_local.clock import to_iso
 from agentops_sync.client import JSON
 from agentops_sync.deliveries import WITHHELD
-from agentops_sync.instance import is_served
 
 STATES = ("pending", "flying", "done", "uncertain", "dead", "withheld")
 

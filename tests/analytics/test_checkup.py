@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agentops_local.analytics.checkup import Checkup, Finding, Level, copies, sqlite_findings, wal_reset_bug
+from agentops_local.analytics.checkup import Checkup, copies, sqlite_findings, wal_reset_bug
+from agentops_local.analytics.finding import Finding, Level
 from agentops_local.store import filesystem
 from tests.analytics.recording import Book, died
 

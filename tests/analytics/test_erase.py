@@ -97,6 +97,31 @@ def test_nothing_is_left_of_the_last(book: Book) -> None:
     book.check()
 
 
+def test_its_upload_is_forgotten_with_it(book: Book) -> None:
+    """With a session goes what the ledger of its upload holds of it, and of it alone."""
+    kept, gone = book.session(), book.session()
+    for state in (kept, gone):
+        book.tool(state)
+    ids = [book.end(state) for state in (kept, gone)]
+    book.change("INSERT INTO targets (id, url) VALUES (1, 'http://127.0.0.1:1')")
+    for session in (1, 2):
+        book.change(f"INSERT INTO deliveries (target, session) VALUES (1, {session})")
+        book.change(f"INSERT INTO agent_deliveries (target, agent, session, id) VALUES (1, {session}, {session}, 'a')")
+        book.change(
+            "INSERT INTO batches (target, session, kind, policy, events, bytes, sent_us, sent_mono_us, boot) "
+            f"VALUES (1, {session}, 'tools', 'full', '[{session}]', 1, 1, 1, 'b')"
+        )
+        book.change(f"INSERT INTO uploads (target, event, session, kind) VALUES (1, {session}, {session}, 'tools')")
+        book.change(f"INSERT INTO attempts (target, event) VALUES (1, {session})")
+        book.change(
+            f"INSERT INTO dead_letters (target, event, at_us, reason, words) VALUES (1, {session}, 1, 'r', 'w')"
+        )
+    erase(book, ids[1])
+    book.check()
+    for table in ("deliveries", "agent_deliveries", "batches", "uploads", "attempts", "dead_letters"):
+        assert book.rows(f"SELECT count(*) FROM {table}") == [(1,)], table
+
+
 def test_no_number_is_given_twice(book: Book) -> None:
     """A row number or a revision that was given once is never given again, whatever is erased in between."""
     given: dict[str, set[int]] = {f"{table}.{column}": set() for table, column in NUMBERS.items()}

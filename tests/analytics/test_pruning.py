@@ -96,7 +96,7 @@ def test_size_takes_the_oldest(book: Book) -> None:
 def test_a_size_is_met(book: Book) -> None:
     """A plan asked again after its sessions are gone goes on until the rest fits, and then wants nothing more."""
     states = [book.session() for _ in range(8)]
-    for turn in range(30):
+    for turn in range(80):
         for number, state in enumerate(states):
             book.tool(state, params=f"{number} {turn} " * 200)
     for state in states:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from agentops_local.analytics.reading import reading
+from agentops_local.analytics.uploading import is_served
 from agentops_local.cli.common import examples, json_option, pick, print_json, styled
 from agentops_local.cli.text import many
 from agentops_sync.cli.common import connection_options, settings_of
@@ -50,7 +51,6 @@ def verify(ctx: click.Context, session: str, repair: bool, as_json: bool) -> Non
         if not as_json:
             click.echo(f"{many(again, 'event')} of session {whole} made ready to be sent again")
         from agentops_sync.cli.run import once
-        from agentops_sync.instance import is_served
 
         if not is_served(path):
             ctx.invoke(once, quiet=as_json, dry_run=False, wait=75.0)
