@@ -29,8 +29,10 @@ def demo(ctx: click.Context, chosen: Path | None, keep: bool, no_color: bool) ->
     """Record a small agent at work, kill a part of it, and count what was kept.
 
     A planner and three workers, each a process of its own, read a folder of logs in one session; one worker is killed
-    while it reads, and replaced. Then the commands of agentops-local show what happened. The last line compares the
-    events that the processes were acknowledged with those in the database. All of it is offline and takes seconds.
+    while it reads, and replaced. Then the commands of agentops-local show what happened, and agentops-sync uploads it
+    to a collector, over a network that drops twice; it is killed in the midst of that, and started again. The last two
+    lines compare the events that the processes were acknowledged with those in the database, and those with what the
+    collector holds. All of it is offline and takes seconds.
 
     The exit code is 1 if an event was lost or doubled, or the demo failed.
     """
@@ -43,8 +45,10 @@ def demo(ctx: click.Context, chosen: Path | None, keep: bool, no_color: bool) ->
     click.echo("   A small agent works, a part of it is killed, and every event is counted.")
     click.echo("   It needs no network, no account and no key.")
     try:
-        balance = Tour(folder, _commands(ctx), color=color).run()
-        keep = keep or bool(balance.lost or balance.doubled)  # what went wrong can be looked at
+        tour = Tour(folder, _commands(ctx), color=color)
+        balance, transfer = tour.run(), tour.transfer
+        bad = balance.lost or balance.doubled or (transfer and (transfer.lost or transfer.doubled))
+        keep = keep or bool(bad)  # what went wrong can be looked at
     except Failed as error:
         keep = True
         raise click.ClickException(str(error)) from error
@@ -53,7 +57,9 @@ def demo(ctx: click.Context, chosen: Path | None, keep: bool, no_color: bool) ->
     click.echo()
     counts = (balance.acknowledged, balance.stored, balance.lost, balance.doubled)
     click.secho("acknowledged {}, stored {}, lost {}, doubled {}".format(*counts), bold=True)
-    sys.exit(1 if balance.lost or balance.doubled else 0)
+    if transfer is not None:
+        click.secho("recorded {}, uploaded {}, lost {}, doubled {}".format(*transfer), bold=True)
+    sys.exit(1 if bad else 0)
 
 
 def _folder(chosen: Path | None) -> Path:

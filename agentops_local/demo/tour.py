@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 from agentops_local.demo import ledger, logs
+from agentops_local.demo.upload import Transfer, Upload, missing_extra
 from agentops_local.store.location import FILE, FOLDER, VARIABLE
 
 _PACKAGES = Path(__file__).resolve().parents[2]
@@ -42,6 +44,7 @@ class Tour:
         self.ledgers = folder / "acknowledged"
         self.readers = ""  # the session of the agent that reads the logs
         self.balance: ledger.Balance | None = None
+        self.transfer: Transfer | None = None  # None: the collector's extra is not installed
         # Keys and settings of the user's own have no part in this.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENTOPS_")}
         self.environ = {**kept, VARIABLE: str(self.database)}
@@ -53,7 +56,8 @@ class Tour:
             self.environ["NO_COLOR"] = "1"
 
     def run(self) -> ledger.Balance:
-        """Goes through all steps; returns what was acknowledged and what is stored."""
+        """Goes through all steps; returns what was acknowledged and what is stored. What was uploaded of it is in
+        `transfer`."""
         for number, step in enumerate(STEPS, 1):
             click.echo()
             click.secho(f"{number}. {step.heading}", bold=True)
@@ -168,6 +172,24 @@ def _look(tour: Tour) -> None:
     tour.show("doctor")
 
 
+def _upload(tour: Tour) -> None:
+    if missing := missing_extra():
+        tour.say(f"Skipped: {missing} is not installed (pip install 'agentops-local[server]').")
+        return
+    tour.say("A collector, the daemon agentops-sync, and between them a network that fails.")
+    tour.say("What became of a request without an answer is looked up on the server; here")
+    tour.say("that is done after a second, else after a minute.")
+    try:
+        with closing(Upload(tour)) as upload:
+            tour.say(f"collector pid {upload.collector_pid}, network {upload.url}")
+            upload.drop_and_kill()
+            upload.drain()
+            tour.say("another daemon has sent the rest")
+            tour.transfer = upload.verify()
+    except RuntimeError as error:
+        raise Failed(str(error)) from error
+
+
 def _count(tour: Tour) -> None:
     balance = tour.balance = ledger.compare(tour.ledgers, tour.database)
     tour.say("Each process wrote down, outside the database, the id of every event whose")
@@ -189,4 +211,5 @@ STEPS = (
     Step("Another agent dies without a word", _die),
     Step("What the recorder has kept", _look),
     Step("Acknowledged and stored", _count),
+    Step("Uploaded, over a network that drops twice, by a daemon that is killed", _upload),
 )

@@ -60,14 +60,29 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 def test_nothing_acknowledged_is_lost_or_doubled(demo: Demo) -> None:
-    """The demo ends well, and its last line counts: all that was acknowledged is stored, once."""
+    """The demo ends well, and counts at its end: all that was acknowledged is stored, once."""
     assert (demo.code, demo.errors) == (0, "")
-    found = LAST_LINE.fullmatch(demo.output.splitlines()[-1])
+    found = LAST_LINE.fullmatch(demo.output.splitlines()[-2])
     assert found is not None
     assert len(LAST_LINE.findall(demo.output)) == 1
     acknowledged = {event for path in (demo.folder / "acknowledged").iterdir() for _, event in ledger.entries(path)}
     assert int(found[1]) == int(found[2]) == len(acknowledged)
     assert acknowledged <= {UUID(bytes=row[0]) for row in demo.query("SELECT id FROM events")}
+
+
+def test_all_that_is_recorded_is_uploaded_once(demo: Demo) -> None:
+    """Though the network dropped twice and the daemon was killed, the collector holds every event that was recorded,
+    once; that is the last line."""
+    pytest.importorskip("uvicorn")
+    found = re.fullmatch(r"recorded (\d+), uploaded (\d+), lost 0, doubled 0", demo.output.splitlines()[-1])
+    assert found is not None, demo.output
+    stored = {row[0] for row in demo.query("SELECT id FROM events")}
+    assert int(found[1]) == int(found[2]) == len(stored)
+    (file,) = (demo.folder / "collector" / "projects").glob("*.db")
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        rows = [row[0] for row in connection.execute("SELECT id FROM events").fetchall()]
+    assert len(rows) == len(stored)
+    assert set(rows) == stored
 
 
 def test_one_worker_is_killed_and_replaced(demo: Demo) -> None:

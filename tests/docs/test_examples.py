@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.agentops_api import AgentOpsAPI
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -60,7 +62,7 @@ def commands() -> list[str]:
     """The agentops-local commands of the README's console blocks, comments removed."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\$ (agentops-local .*?)(?:\s+#.*)?$", text, re.M)
-    return [line for line in lines if " tail" not in line]  # it never ends by itself
+    return [line for line in lines if line.split()[1] not in ("tail", "serve")]  # they never end by themselves
 
 
 @pytest.mark.parametrize("command", commands())
@@ -69,6 +71,20 @@ def test_commands(command: str, recorded: Path) -> None:
     done = run(sys.executable, "-m", "agentops_local.cli", *shlex.split(command)[1:], folder=recorded)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip()
+
+
+def test_sync_commands(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agentops-sync commands of the README, one after the other, upload what its example recorded."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\$ agentops-sync (.*?)(?:\s+#.*)?$", text, re.M)
+    assert [line.split()[0] for line in lines] == ["once", "status", "verify"]
+    with AgentOpsAPI(actions_work=True) as server:
+        monkeypatch.setenv("AGENTOPS_API_ENDPOINT", server.url)
+        monkeypatch.setenv("AGENTOPS_API_KEY", server.api_key)
+        for line in lines:
+            done = run(sys.executable, "-m", "agentops_sync", *shlex.split(line), folder=recorded)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert done.stdout.strip()
 
 
 def test_help_in_the_docs() -> None:
