@@ -243,6 +243,7 @@ CREATE TABLE batches (
 );
 CREATE INDEX batches_open ON batches (target, session) WHERE state = 'sent';
 CREATE INDEX batches_by_session ON batches (session, kind);
+CREATE INDEX batches_accepted ON batches (target, kind, done_us) WHERE state = 'ok';
 
 -- An event at a target.
 CREATE TABLE uploads (

@@ -1,0 +1,62 @@
+"""`agentops-local serve`: the collector."""
+
+from __future__ import annotations
+
+import click
+
+from agentops_local.cli.common import Settings, db_option, examples
+
+_PORT = 8420
+_EXTRA = frozenset({"starlette", "uvicorn", "jwt", "anyio"})
+
+
+@click.command(
+    epilog=examples(
+        "agentops-local serve",
+        "agentops-local serve --port 0 --db runs/agentops.db",
+        "agentops-local keys add team",
+        "agentops-local serve --host 0.0.0.0 --allow-host collector.example.com",
+    )
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="The port; 0 for a free one."
+)
+@click.option("--root-path", default="", metavar="PATH", help="A prefix of all paths, such as /agentops.")
+@click.option(
+    "--allow-host",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which clients may call it; may be repeated; * for any.",
+)
+@click.option("--max-body", default="64MB", show_default=True, metavar="SIZE", help="The largest request.")
+@db_option
+@click.pass_obj
+def serve(settings: Settings, host: str, port: int, root_path: str, allow_host: tuple[str, ...], max_body: str) -> None:
+    """Collect what AgentOps clients on this or other machines send.
+
+    Prints its URL, which is what clients take as their endpoint, and runs until Ctrl-C or SIGTERM; then requests under
+    way are finished. A request is answered when what it brought is on the disk.
+
+    As long as no API key is registered (see `agentops-local keys`) any key works, from this machine only, and leads to
+    the database itself: what was recorded here is served, what is sent is put beside it. Once there is a key, only
+    registered ones work, and each leads to its own project.
+
+    It needs the extra: pip install 'agentops-local[server]'
+    """
+    from agentops_local.analytics.pruning import parse_size
+
+    try:
+        from agentops_local.server import serve as server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        raise click.ClickException("the collector needs an extra: pip install 'agentops-local[server]'") from error
+    if root_path and not root_path.startswith("/"):
+        raise click.UsageError(f"--root-path {root_path!r} must begin with /")
+    server.log_to_stderr()
+    serving = server.Serving(server.Settings(settings.path(), host, port, root_path, allow_host, parse_size(max_body)))
+    who = "registered API keys only" if serving.needs_key else "any API key, from this machine only"
+    click.echo(serving.url)  # flushed by click, and before anything else, for programs that wait for it
+    click.echo(f"collecting into {settings.path()} ({who}); Ctrl-C stops it", err=True)
+    serving.run()

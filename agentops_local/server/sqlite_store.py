@@ -1,0 +1,123 @@
+"""The store of a collector on databases of ours: one for what is local, and one for each registered project."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+from agentops_local.server import registry, sqlite_export, sqlite_sessions
+from agentops_local.server.sqlite_events import EventsWrite, change
+from agentops_local.server.sqlite_writer import SqliteWriter
+from agentops_local.server.store import (
+    LOCAL,
+    Access,
+    EventFields,
+    SessionFields,
+    SessionRows,
+    SessionTotals,
+    StoreUnavailable,
+)
+
+FOLDER = "projects"
+_MOST_OPEN = 32  # databases of projects that are kept open: each takes some file descriptors
+
+
+class SqliteStore:
+    """The databases of a collector (see `store.Store`).
+
+    Args:
+        path: the local database, which also holds the registry; made if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.local = SqliteWriter(path)
+        self._projects: OrderedDict[str, SqliteWriter] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def access(self, key_hash: bytes | None) -> Access:
+        """What a key opens."""
+        with self.local.reading() as connection:
+            required, project, generation = registry.look_up(connection, key_hash)
+        if project is None or key_hash is None:
+            return Access(required)
+        return Access(required, LOCAL if project == generation else project, registry.tag_of(key_hash))
+
+    def is_revoked(self, tag: str) -> bool:
+        """Whether the key that a token was issued for may no longer be used."""
+        with self.local.reading() as connection:
+            return registry.is_revoked(connection, tag)
+
+    def check(self) -> None:
+        """Reads a row."""
+        self.access(None)
+
+    def has_session(self, project: str, session_id: str) -> bool:
+        """Whether the project has this session."""
+        with self._database(project).reading() as connection:
+            return connection.execute("SELECT 1 FROM sessions WHERE id = ?", (session_id,)).fetchone() is not None
+
+    def create_session(self, project: str, session_id: str, fields: SessionFields) -> None:
+        """Stores a session, or fills in what the one that is there lacks."""
+        self._database(project).write(sqlite_sessions.create(session_id, fields))
+
+    def update_session(self, project: str, session_id: str, fields: SessionFields) -> SessionTotals:
+        """Replaces what is said of a session."""
+        database = self._database(project)
+        database.write(sqlite_sessions.update(session_id, fields))
+        with database.reading() as connection:
+            found = sqlite_export.totals(connection, session_id)
+        return found or SessionTotals(session_id, 0, 0, 0, 0, None)  # erased in between
+
+    def name_agent(self, project: str, session_id: str, agent_id: str, name: str | None) -> None:
+        """Makes an agent known, under a name."""
+        self._database(project).write(sqlite_sessions.name_agent(session_id, agent_id, name))
+
+    def add_events(self, project: str, session_id: str, events: Sequence[EventFields]) -> None:
+        """Stores events."""
+        if events:
+            self._database(project).write(EventsWrite(session_id, events).run)
+
+    def change_events(self, project: str, session_id: str, changes: Sequence[EventFields]) -> None:
+        """Replaces what is said of events that are there."""
+
+        def run(connection: sqlite3.Connection, epoch: int) -> None:
+            change(connection, epoch, session_id, changes)
+
+        if changes:
+            self._database(project).write(run)
+
+    def totals(self, project: str, session_id: str) -> SessionTotals | None:
+        """What a session amounts to."""
+        with self._database(project).reading() as connection:
+            return sqlite_export.totals(connection, session_id)
+
+    def export(self, project: str, session_id: str, ours: bool = False) -> SessionRows | None:
+        """A session with all its rows."""
+        with self._database(project).reading() as connection:
+            return sqlite_export.export(connection, session_id, None if project == LOCAL else project, ours)
+
+    def close(self) -> None:
+        """Closes the databases."""
+        with self._lock:
+            for database in (self.local, *self._projects.values()):
+                database.close()
+
+    def _database(self, project: str) -> SqliteWriter:
+        if project == LOCAL:
+            return self.local
+        try:
+            name = str(UUID(project))  # it becomes the name of a file
+        except ValueError as error:
+            raise StoreUnavailable(f"{project!r} is no project") from error
+        with self._lock:
+            found = self._projects.get(name)
+            if found is None:
+                found = self._projects[name] = SqliteWriter(self.local.path.parent / FOLDER / f"{name}.db")
+            self._projects.move_to_end(name)
+            for idle in list(self._projects.values())[:-_MOST_OPEN]:
+                idle.close(wait=False)
+            return found
