@@ -68,10 +68,14 @@ def workplace(parent: Path) -> Iterator[Path]:
 
 
 class Texts:
-    """Words without end, the same in each run."""
+    """Words without end, the same in each run.
 
-    def __init__(self) -> None:
-        self._random = random.Random(1)  # noqa: S311 - no secret
+    Args:
+        seed: other words for another number.
+    """
+
+    def __init__(self, seed: int = 1) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - no secret
 
     def text(self, size: int) -> str:
         """A new text of this many characters."""

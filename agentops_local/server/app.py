@@ -7,8 +7,8 @@ served, so those of a busy project take one thread and not all.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 import orjson
@@ -31,11 +31,13 @@ _THREADS = 64
 _WORDS = {404: "there is nothing at this path", 405: "this method is not for this path"}
 
 Handler = Callable[[HttpRequest], Awaitable[Response]]
+Pause = Callable[[float], Awaitable[None]]
 
 
 def build_app(
-    collector: Collector, hosts: tuple[str, ...] = (), root_path: str = "", max_body: int = 64 << 20
-) -> ASGIApp:
+    collector: Collector, hosts: tuple[str, ...] = (), root_path: str = "", max_body: int = 64 << 20,
+    pause: Pause = anyio.sleep,
+) -> ASGIApp:  # fmt: skip
     """The collector as an ASGI app.
 
     Args:
@@ -43,14 +45,16 @@ def build_app(
         hosts: names by which clients may call the server, beside those of loopback.
         root_path: a prefix of paths, as a proxy may add it.
         max_body: bytes that a body may have.
+        pause: waits for so many seconds.
     """
-    return Gate(_App(collector, max_body).starlette(), hosts, root_path, max_body)
+    return Gate(_App(collector, max_body, pause).starlette(), hosts, root_path, max_body)
 
 
 class _App:
-    def __init__(self, collector: Collector, max_body: int) -> None:
+    def __init__(self, collector: Collector, max_body: int, pause: Pause) -> None:
         self._collector = collector
         self._max_body = max_body
+        self._pause = pause
         self._turns: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._threads: anyio.CapacityLimiter | None = None
 
@@ -80,9 +84,33 @@ class _App:
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         try:
-            yield
+            async with anyio.create_task_group() as tasks:
+                if not self._collector.idle.never:
+                    tasks.start_soon(self._sweeping)
+                try:
+                    yield
+                finally:
+                    tasks.cancel_scope.cancel()
         finally:
-            await to_thread.run_sync(self._collector.store.close)
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self._collector.store.close)
+
+    async def _sweeping(self) -> None:
+        """Ends sessions by themselves, as long as the app runs. Whatever goes wrong, requests are answered."""
+        while True:
+            await self._pause(self._collector.idle.pause)
+            projects: Sequence[str] = ()
+            with _survived():
+                projects = await to_thread.run_sync(self._collector.store.projects)
+            for project in projects:
+                with _survived():
+                    await self._sweep(project)
+
+    async def _sweep(self, project: str) -> None:
+        deed = await to_thread.run_sync(self._collector.sweep, project)
+        if deed is not None:
+            async with self._turns[project]:
+                await to_thread.run_sync(deed.do)
 
     async def _run(self, work: Callable[[], object]) -> object:
         if self._threads is None:
@@ -142,6 +170,16 @@ class _App:
     async def _openapi(self, http: HttpRequest) -> Response:
         del http
         return _json(document())
+
+
+@contextmanager
+def _survived() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailable:
+        pass  # the store has told so in the log; the next sweep tries again
+    except Exception as error:  # noqa: BLE001 - it would end the server
+        logger.error("agentops_local: the sweep for idle sessions failed: %r", error, exc_info=error)
 
 
 def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

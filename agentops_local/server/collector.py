@@ -15,6 +15,7 @@ from agentops_local.log import logger
 from agentops_local.server import values
 from agentops_local.server.body import encode, parse
 from agentops_local.server.event_fields import read_events
+from agentops_local.server.idle import Idle
 from agentops_local.server.refusal import BadInput, NotAuthentic, Refusal
 from agentops_local.server.registry import key_hash, parse_key
 from agentops_local.server.session_fields import session_fields, session_object
@@ -66,12 +67,15 @@ class Collector:
         open_to_any_key: whether any key opens the local database as long as none is registered; for a server that only
             this machine can reach.
         clock: Unix time in seconds.
+        idle: when sessions end by themselves; None: never.
     """
 
     def __init__(
-        self, store: Store, tokens: Tokens, open_to_any_key: bool = True, clock: Callable[[], float] = time.time
-    ) -> None:
+        self, store: Store, tokens: Tokens, open_to_any_key: bool = True, clock: Callable[[], float] = time.time,
+        idle: Idle | None = None,
+    ) -> None:  # fmt: skip
         self.store = store
+        self.idle = Idle(0) if idle is None else idle
         self.developer_errors = 0
         self._tokens = tokens
         self._open = open_to_any_key
@@ -105,6 +109,7 @@ class Collector:
         claims = self._tokens.read(request.authorization.split()[-1] if request.authorization.split() else "")
         if claims.key is not None and self.store.is_revoked(claims.key):
             raise NotAuthentic("Invalid Token: its API key was revoked")
+        self.idle.hear(claims.project, claims.session_id)
         return claims
 
     def _token(self, session_id: str, project: str, tag: str | None) -> str:
@@ -117,6 +122,7 @@ class Collector:
         project, tag = self._by_key(request)
         said = session_object(parse(request.body))
         session_id = str(values.uuid(said.get("session_id"), "session_id"))
+        self.idle.hear(project, session_id)
         fields = session_fields(said)
 
         def do() -> object:
@@ -135,6 +141,7 @@ class Collector:
         session_id = str(values.uuid(parse(request.body).get("session_id"), "session_id"))
         if not self.store.has_session(project, session_id):
             raise BadInput("Invalid Session Id")
+        self.idle.hear(project, session_id)
         return {"status": SUCCESS, "jwt": self._token(session_id, project, tag)}
 
     def update_session(self, request: Request) -> Deed:
@@ -220,6 +227,18 @@ class Collector:
                 "errors": rows.errors,
             }
         )  # fmt: skip
+
+    # Time passes ----------------------------------------------------------------------------------------------------
+
+    def sweep(self, project: str) -> Deed | None:
+        """Ends sessions of which nothing has come for too long; None if there are none."""
+        found = self.store.silent_sessions(project, self.idle.before_us, lambda one: self.idle.is_silent(project, one))
+
+        def do() -> object:
+            silent = [one for one in found if self.idle.is_silent(project, one.session_id)]
+            return self.store.end_silent(project, silent, self.idle.reason)
+
+        return Deed(project, do) if found else None
 
     # The rest -------------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ SELECT EXISTS (SELECT 1 FROM api_keys) AS required,
        (SELECT project FROM api_keys WHERE hash = ? AND revoked_us IS NULL) AS project,
        (SELECT value FROM about WHERE key = 'generation') AS generation
 """
+_OTHERS = "SELECT id FROM projects WHERE id <> (SELECT value FROM about WHERE key = 'generation') ORDER BY created_us"
 
 
 class NoSuchKey(AgentOpsLocalError):
@@ -174,6 +175,11 @@ def look_up(connection: sqlite3.Connection, hashed: bytes | None) -> tuple[bool,
     """Whether keys are required, the id of the project of this one (None if it opens none), the id of the database."""
     row = connection.execute(_ACCESS, (hashed,)).fetchone()
     return bool(row["required"]), row["project"], str(row["generation"])
+
+
+def project_ids(connection: sqlite3.Connection) -> list[str]:
+    """The projects that have a database of their own."""
+    return [str(row[0]) for row in connection.execute(_OTHERS).fetchall()]
 
 
 def is_revoked(connection: sqlite3.Connection, tag: str) -> bool:

@@ -19,6 +19,7 @@ from agentops_local.log import logger
 from agentops_local.server.app import build_app
 from agentops_local.server.collector import Collector
 from agentops_local.server.gate import is_loopback
+from agentops_local.server.idle import HOURS, Idle
 from agentops_local.server.sqlite_store import SqliteStore
 from agentops_local.server.store import StoreUnavailable
 from agentops_local.server.tokens import Tokens, load_secret
@@ -42,6 +43,7 @@ class Settings:
         root_path: a prefix of paths, such as "/agentops".
         allow_hosts: further names by which clients may call it; "*" for any.
         max_body: bytes that a request's body may have.
+        idle: hours after which a session of which nothing more comes ends by itself; 0: never.
     """
 
     database: Path
@@ -50,6 +52,7 @@ class Settings:
     root_path: str = ""
     allow_hosts: tuple[str, ...] = ()
     max_body: int = MAX_BODY
+    idle: float = HOURS
 
 
 class Serving:
@@ -59,11 +62,12 @@ class Serving:
         settings: how.
 
     Raises:
-        WrongUse: it would listen to other machines while no API key is registered.
+        WrongUse: it would listen to other machines while no API key is registered, or the hours are no such number.
         AgentOpsLocalError: the database or the port cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
+        idle = Idle(settings.idle)
         self.store = SqliteStore(settings.database)
         loopback = is_loopback(settings.host)
         try:
@@ -81,7 +85,7 @@ class Serving:
         except BaseException:
             self.store.close()
             raise
-        self.collector = Collector(self.store, Tokens(secret), open_to_any_key=loopback)
+        self.collector = Collector(self.store, Tokens(secret), open_to_any_key=loopback, idle=idle)
         host = settings.host
         named = () if host in _ANYWHERE else (host.lower(),)
         hosts = (*named, *(name.strip().lower() for name in settings.allow_hosts))

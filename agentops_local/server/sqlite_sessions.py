@@ -16,7 +16,7 @@ from agentops_local.server.store import UNSAID, SessionFields
 Work = Callable[[sqlite3.Connection, int], None]
 
 UNNAMED = "Unnamed agent"
-_UPLOAD = "upload"  # the program of an owner that is not of this machine
+UPLOAD = "upload"  # the program of an owner that is not of this machine
 
 # Values that a host environment has at one moment only, as agentops_local.host_env divides them.
 _MOMENTARY: Mapping[str, frozenset[str]] = {
@@ -34,6 +34,12 @@ _INSERT_OWNER = """
 INSERT INTO owners (session, pid, started, boot, host, program, start_us) VALUES (?, 0, '', '', ?, ?, ?)
 """
 _LEAVE = "UPDATE owners SET end_us = ?, exit = 'end' WHERE seq = ? AND end_us IS NULL"
+# An end of a collected session that came by itself: nobody has said it, so it yields to whatever is said.
+_ENDED_ITSELF = """
+SELECT 1 FROM sessions s WHERE s.seq = ? AND s.auto_ended AND s.end_us IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM owners o WHERE o.session = s.seq AND o.pid <> 0)
+"""
+_REJOIN = "UPDATE owners SET end_us = NULL, exit = NULL WHERE seq = ?"
 _AGENTS = "SELECT seq, id, name FROM agents WHERE session = ? ORDER BY seq"
 
 
@@ -52,7 +58,7 @@ def place_of(
     session = int(row[0])
     owner = connection.execute(_OWNER, (session,)).fetchone()
     if owner is None:
-        made = connection.execute(_INSERT_OWNER, (session, host, _UPLOAD, clock.now_us())).lastrowid
+        made = connection.execute(_INSERT_OWNER, (session, host, UPLOAD, clock.now_us())).lastrowid
         owner = (int(made or 0),)
     place = Place(epoch, session, int(owner[0]), 0)
     for number, agent_id, name in connection.execute(_AGENTS, (session,)).fetchall():
@@ -73,6 +79,8 @@ def create(session_id: str, fields: SessionFields) -> Work:
 
     def run(connection: sqlite3.Connection, epoch: int) -> None:
         place = place_of(connection, epoch, session_id, fields.init_us, fields.host)
+        if fields.ends:
+            _reopen(connection, place)
         _, end_us, reason, tags, video, environment = connection.execute(_ROW, (session_id,)).fetchone()
         found: dict[str, object] = {}
         if tags == "[]" and fields.tags is not UNSAID and fields.tags:
@@ -95,6 +103,8 @@ def update(session_id: str, fields: SessionFields) -> Work:
 
     def run(connection: sqlite3.Connection, epoch: int) -> None:
         place = place_of(connection, epoch, session_id, fields.init_us, fields.host)
+        if fields.ends or fields.end_us is not UNSAID:
+            _reopen(connection, place)
         end_us = connection.execute(_ROW, (session_id,)).fetchone()[1]
         found: dict[str, object] = {} if fields.init_us is None else {"init_us": fields.init_us}
         if fields.tags is not UNSAID:
@@ -124,11 +134,23 @@ def name_agent(session_id: str, agent_id: str, name: str | None) -> Work:
     return run
 
 
+def leave(connection: sqlite3.Connection, place: Place) -> None:
+    """The client has left the session."""
+    connection.execute(_LEAVE, (clock.now_us(), place.owner))
+
+
+def _reopen(connection: sqlite3.Connection, place: Place) -> None:
+    """Takes an end away that came by itself, reason and all."""
+    if connection.execute(_ENDED_ITSELF, (place.session,)).fetchone() is not None:
+        connection.execute(_REJOIN, (place.owner,))
+        ground.update(connection, place, "end_us = NULL, end_state_reason = NULL, auto_ended = 0")
+
+
 def _end(connection: sqlite3.Connection, place: Place, fields: SessionFields, before: int | None) -> dict[str, object]:
     """The columns of an end, with which the client has left. One without a time keeps the time it had, so that it may
     be said twice."""
     now = clock.now_us()
-    connection.execute(_LEAVE, (now, place.owner))
+    leave(connection, place)
     end_us = fields.end_us if isinstance(fields.end_us, int) else before
     found: dict[str, object] = {"end_us": now if end_us is None else end_us, "auto_ended": 0}
     if fields.end_state is not UNSAID:

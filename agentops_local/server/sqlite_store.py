@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from agentops_local.server import registry, sqlite_export, sqlite_sessions
+from agentops_local.server import registry, sqlite_export, sqlite_idle, sqlite_sessions
 from agentops_local.server.sqlite_events import EventsWrite, change
 from agentops_local.server.sqlite_writer import SqliteWriter
 from agentops_local.server.store import (
@@ -19,6 +20,7 @@ from agentops_local.server.store import (
     SessionFields,
     SessionRows,
     SessionTotals,
+    SilentSession,
     StoreUnavailable,
 )
 
@@ -100,11 +102,46 @@ class SqliteStore:
         with self._database(project).reading() as connection:
             return sqlite_export.export(connection, session_id, None if project == LOCAL else project, ours)
 
+    def projects(self) -> list[str]:
+        """Every project, `LOCAL` first."""
+        with self.local.reading() as connection:
+            return [LOCAL, *registry.project_ids(connection)]
+
+    def silent_sessions(self, project: str, before_us: int, is_silent: Callable[[str], bool]) -> list[SilentSession]:
+        """Sessions of which nothing may come any more."""
+        with self._visiting(project) as database:
+            if not database.path.exists():  # a project with a key that nobody has used yet
+                return []
+            with database.reading() as connection:
+                return sqlite_idle.silent(connection, before_us, is_silent)
+
+    def end_silent(self, project: str, sessions: Sequence[SilentSession], reason: str) -> int:
+        """Ends sessions by themselves."""
+        if not sessions:
+            return 0
+        with self._visiting(project) as database:
+            return database.write(sqlite_idle.end(sessions, reason))
+
     def close(self) -> None:
         """Closes the databases."""
         with self._lock:
             for database in (self.local, *self._projects.values()):
                 database.close()
+
+    @contextmanager
+    def _visiting(self, project: str) -> Iterator[SqliteWriter]:
+        """A database that is closed again, if it was not open: whoever looks at all of them in turn should not push out
+        those that are in use."""
+        database = self._database(project)
+        was_open = database.is_open
+        try:
+            yield database
+        finally:
+            if not was_open:
+                with self._lock:
+                    if project in self._projects:
+                        self._projects.move_to_end(project, last=False)
+                database.close(wait=False)
 
     def _database(self, project: str) -> SqliteWriter:
         if project == LOCAL:

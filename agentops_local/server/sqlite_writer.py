@@ -54,6 +54,11 @@ class SqliteWriter:
         """The file, symbolic links resolved."""
         return self._file.path
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds the file open."""
+        return self._file.is_open
+
     def write(self, work: Callable[[sqlite3.Connection, int], T]) -> T:
         """Runs `work` in a transaction and commits it, so that it survives the loss of power.
 

@@ -16,7 +16,7 @@ What every store promises:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -160,6 +160,20 @@ class SessionRows:
     errors: Sequence[Mapping[str, object]]
 
 
+@dataclass(frozen=True)
+class SilentSession:
+    """An open session of which nothing late is known.
+
+    Attributes:
+        last_us: the last that is known of it.
+        mark: where its events stood when it was found; of the store's own making.
+    """
+
+    session_id: str
+    last_us: int
+    mark: int
+
+
 class Store(Protocol):
     """Where a collector keeps what it is sent. `project` is an id from `Access`, or `LOCAL`.
 
@@ -205,6 +219,30 @@ class Store(Protocol):
 
         Args:
             ours: with the columns that v2 does not know.
+        """
+
+    def projects(self) -> Sequence[str]:
+        """Every project, `LOCAL` among them."""
+
+    def silent_sessions(
+        self, project: str, before_us: int, is_silent: Callable[[str], bool]
+    ) -> Sequence[SilentSession]:
+        """Sessions that clients sent and nobody has ended, of which all that is known lies before a moment. What was
+        recorded on this machine is none of them.
+
+        Args:
+            is_silent: asked with a session's id, before its events are looked at; False leaves it out.
+        """
+
+    def end_silent(self, project: str, sessions: Sequence[SilentSession], reason: str) -> int:
+        """Ends sessions by themselves, each with the last that is known of it; not those that somebody has ended or
+        brought an event of since they were found. An end that a client tells later replaces this one.
+
+        Args:
+            reason: why they end.
+
+        Returns:
+            How many have ended.
         """
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from agentops_sync.client import Outcome, Verdict
 from agentops_sync.deliveries import seconds_us, set_delivery
 from agentops_sync.ledger import Ledger
 from agentops_sync.timing import Moment, Timing
+from agentops_sync.wire import KINDS
 
 BATCH = 25  # events a request at most
 SINGLE_TRIES = 5  # refusals of a single event, in the same way, before it is given up
@@ -24,13 +25,21 @@ _BEGIN = """
 INSERT INTO batches (target, session, kind, policy, events, bytes, sent_us, sent_mono_us, boot, errors_before, keys)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_FLY = "UPDATE uploads SET state = 'flying', batch = ? WHERE target = ? AND event = ? AND state = 'pending'"
+# All events of a request in one statement: recorders wait as long as this lasts.
+_FLY = """
+UPDATE uploads SET state = 'flying', batch = ?
+WHERE target = ? AND event IN (SELECT value FROM json_each(?)) AND state = 'pending'
+"""
 _OPEN = """
 SELECT id, session, kind, events, sent_us, sent_mono_us, boot, errors_before, keys, manner, outcome
 FROM batches WHERE target = ? AND session = ? AND state = 'sent' ORDER BY id
 """
 _CLOSE = "UPDATE batches SET state = ?, outcome = ?, done_us = ? WHERE id = ?"
-_LAND = "UPDATE uploads SET state = ? WHERE target = ? AND event = ? AND batch = ? AND state = 'flying'"
+_LAND = """
+UPDATE uploads SET state = ?
+WHERE target = ? AND event IN (SELECT value FROM json_each(?)) AND batch = ? AND state = 'flying'
+"""
+_LANDED = "DELETE FROM attempts WHERE target = ? AND event IN (SELECT value FROM json_each(?))"
 _ATTEMPT = """
 SELECT tries, most, alone, manner, first_us, accepted FROM attempts WHERE target = ? AND event = ?
 """
@@ -45,7 +54,8 @@ SELECT count(*), min(a.first_us) FROM attempts a JOIN uploads u ON u.target = a.
 WHERE a.target = ? AND u.kind = ? AND u.state = 'pending' AND a.alone > 0 AND a.manner LIKE '500%'
 """
 _ACCEPTED_SINCE = """
-SELECT 1 FROM batches WHERE target = ? AND state = 'ok' AND (kind = ?) = ? AND done_us >= ? LIMIT 1
+SELECT 1 FROM batches
+WHERE target = ? AND state = 'ok' AND kind IN (SELECT value FROM json_each(?)) AND done_us >= ? LIMIT 1
 """
 _PARK = """
 INSERT INTO parked (target, what, name, since_us, retry_us, reason) VALUES (?, 'kind', ?, ?, ?, ?)
@@ -53,14 +63,20 @@ ON CONFLICT DO UPDATE SET retry_us = excluded.retry_us, reason = excluded.reason
 """
 _UNPARK = "DELETE FROM parked WHERE target = ? AND what = 'kind' AND name = ?"
 _RETRY_KIND = """
-UPDATE attempts SET retry_us = 0, alone = 0 WHERE target = ? AND event IN
-    (SELECT event FROM uploads WHERE target = ? AND kind = ? AND state = 'pending')
+UPDATE attempts SET retry_us = 0, alone = 0
+WHERE target = ? AND EXISTS (SELECT 1 FROM uploads u WHERE u.target = attempts.target AND u.event = attempts.event
+                             AND u.kind = ? AND u.state = 'pending')
 """
 _KIND_SIZE = """
 SELECT coalesce(sum(json_array_length(events)), 0) FROM (
     SELECT events FROM batches WHERE session = ? AND kind = ? AND target = ? AND state IN ('ok', 'settled') LIMIT 1000)
 """
-_HELD_ELSEWHERE = "SELECT 1 FROM events e WHERE e.id = (SELECT id FROM events WHERE seq = ?) AND e.seq <> ? LIMIT 1"
+# Session by session: ids are unique within one, so that there is no index over all of them.
+_HERE = "SELECT seq FROM events WHERE seq IN (SELECT value FROM json_each(?))"
+_HELD_ELSEWHERE = """
+SELECT 1 FROM sessions s CROSS JOIN events e ON e.session = s.seq
+WHERE e.id = (SELECT id FROM events WHERE seq = ?) AND e.seq <> ? LIMIT 1
+"""
 
 
 @dataclass(frozen=True)
@@ -122,14 +138,14 @@ class Batches:
     ) -> Batch:  # fmt: skip
         """Writes down that events are about to be sent. Before the first byte."""
         target = self._ledger.target
+        sent = json.dumps(list(events))
         row = (
-            target, session, kind, policy, json.dumps(list(events)), size, *now, errors_before,
+            target, session, kind, policy, sent, size, *now, errors_before,
             json.dumps(list(keys)) if keys else None,
         )  # fmt: skip
         with self._ledger.transaction() as connection:
             number = int(connection.execute(_BEGIN, row).lastrowid or 0)
-            for event in events:
-                connection.execute(_FLY, (number, target, event))
+            connection.execute(_FLY, (number, target, sent))
         return Batch(number, session, kind, list(events), now, errors_before, list(keys), None, None)
 
     def accepted(self, batch: Batch, now: Moment) -> None:
@@ -140,7 +156,7 @@ class Batches:
             _land(connection, target, batch, batch.events, "done")
             connection.execute(_ACCEPTED, (now.wall_us, target))
             if connection.execute(_UNPARK, (target, batch.kind)).rowcount:
-                connection.execute(_RETRY_KIND, (target, target, batch.kind))
+                connection.execute(_RETRY_KIND, (target, batch.kind))
                 connection.execute("UPDATE deliveries SET next_us = 0 WHERE target = ? AND work", (target,))
             set_delivery(connection, target, batch.session, "failures = 0, last_error = NULL")
 
@@ -150,6 +166,7 @@ class Batches:
         with self._ledger.transaction() as connection:
             connection.execute(_CLOSE, ("void", str(outcome), now.wall_us, batch.id))
             _land(connection, target, batch, batch.events, "pending")
+            _forget_removed(connection, target, batch)
             if outcome.verdict is Verdict.TOO_LARGE:
                 self._halve(connection, batch, outcome, now)
 
@@ -185,9 +202,10 @@ class Batches:
             connection.execute(_CLOSE, ("settled", batch.outcome, now.wall_us, batch.id))
             _land(connection, target, batch, done, "done")
             _land(connection, target, batch, uncertain, "uncertain")
-            for event in absent:
+            here = _forget_removed(connection, target, batch)
+            for event in here.intersection(absent):
                 self._absent(connection, batch, event, now)
-            for event in unclear:
+            for event in here.intersection(unclear):
                 _land(connection, target, batch, [event], "pending")
                 tries, *_ = _attempt(connection, target, event)
                 row = (target, event, tries + 1, 1, 0, None, batch.outcome, None, None, 0)
@@ -251,10 +269,11 @@ class Batches:
         target, kind = self._ledger.target, batch.kind
         refused, since_us = connection.execute(_REFUSED_ALONE, (target, kind)).fetchone()
         day_ago = now.wall_us - seconds_us(86400)
+        others = json.dumps([other for other in KINDS if other != kind])
         if (
             refused >= 3
-            and connection.execute(_ACCEPTED_SINCE, (target, kind, 0, since_us)).fetchone()
-            and not connection.execute(_ACCEPTED_SINCE, (target, kind, 1, day_ago)).fetchone()
+            and connection.execute(_ACCEPTED_SINCE, (target, others, since_us)).fetchone()
+            and not connection.execute(_ACCEPTED_SINCE, (target, json.dumps([kind]), day_ago)).fetchone()
         ):
             retry_us = now.wall_us + seconds_us(self._timing.canary)
             reason = f"the server refuses every one: {batch.outcome}"
@@ -263,13 +282,27 @@ class Batches:
     def _halve(self, connection: sqlite3.Connection, batch: Batch, outcome: Outcome, now: Moment) -> None:
         """Nothing of a request that was too large was stored; its halves may be small enough."""
         target = self._ledger.target
-        if len(batch.events) == 1:
+        if len(batch.events) == 1 and _here(connection, batch):
             _bury(connection, target, batch, batch.events[0], "too large for the server", str(outcome), now)
             return
-        for event in batch.events:
+        for event in _here(connection, batch):
             tries, _, *rest = _attempt(connection, target, event)
             manner = (tries, len(batch.events) // 2, *rest[:2], str(outcome), *rest[2:], 0)
             connection.execute(_TRIED, (target, event, *manner))
+
+
+def _here(connection: sqlite3.Connection, batch: Batch) -> set[int]:
+    """The events of a batch that are still in the database."""
+    return {row[0] for row in connection.execute(_HERE, (json.dumps(batch.events),)).fetchall()}
+
+
+def _forget_removed(connection: sqlite3.Connection, target: int, batch: Batch) -> set[int]:
+    """Takes events out of the ledger that were removed since they were sent: a row about one would be refused, and
+    the rest of the batch never settled. Returns those that are still there."""
+    here = _here(connection, batch)
+    for event in set(batch.events) - here:
+        connection.execute("DELETE FROM uploads WHERE target = ? AND event = ?", (target, event))
+    return here
 
 
 def _attempt(
@@ -284,10 +317,10 @@ def _accepted_so_far(connection: sqlite3.Connection, target: int) -> int:
 
 
 def _land(connection: sqlite3.Connection, target: int, batch: Batch, events: Iterable[int], state: str) -> None:
-    for event in events:
-        connection.execute(_LAND, (state, target, event, batch.id))
-        if state == "done":
-            connection.execute("DELETE FROM attempts WHERE target = ? AND event = ?", (target, event))
+    landed = json.dumps(list(events))
+    connection.execute(_LAND, (state, target, landed, batch.id))
+    if state == "done":
+        connection.execute(_LANDED, (target, landed))
 
 
 def _bury(

@@ -40,13 +40,16 @@ class Calls:
                 self._deliveries.without_stats(delivery)
             return outcome.body
         self.failed(delivery, authority, outcome)
+        if says(outcome, "does not belong to this project"):  # has it been deleted there? Only a new token tells
+            self.drop_token(delivery)
+            self.token(delivery, authority)
         return None
 
     # Tokens -----------------------------------------------------------------------------------------------------------
 
     def token(self, delivery: Delivery, authority: Authority) -> str | None:
         """The session's token, renewed if need be; None if there is none, which is noted."""
-        token = self._tokens.get(delivery.session, self._clock.now())
+        token = self._tokens.get(delivery.id, self._clock.now())
         if token is not None:
             return token
         outcome = self.reauthorize(delivery, authority)
@@ -64,14 +67,14 @@ class Calls:
 
     def keep_token(self, delivery: Delivery, authority: Authority, outcome: Outcome) -> str | None:
         """Keeps the token that came with an answer; None if none did."""
-        token = self._tokens.put(delivery.session, outcome, self._clock.now())
+        token = self._tokens.put(delivery.id, outcome, self._clock.now())
         if token is not None:
             self._host.unpark_key(authority.key_name)
         return token
 
     def drop_token(self, delivery: Delivery) -> None:
         """The next request asks for another."""
-        self._tokens.drop(delivery.session, self._clock.now())
+        self._tokens.drop(delivery.id, self._clock.now())
 
     # Failures ---------------------------------------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ class Calls:
         if outcome.verdict is Verdict.EXPIRED:
             return self.expired(delivery, outcome)
         if says(outcome, "Invalid API Key") or says(outcome, "Invalid API key format"):
-            self._host.park_key(authority.key_name, outcome.words, now)
+            self._host.park_key(authority.key_name, outcome.words.strip(), now)
             until_us = now.wall_us + seconds_us(self._timing.key)
             self._deliveries.hold(delivery, until_us, unknown_key(authority.key_name))
         elif outcome.verdict not in (Verdict.NOT_SENT, Verdict.SLOW_DOWN):
@@ -93,7 +96,7 @@ class Calls:
     def expired(self, delivery: Delivery, outcome: Outcome) -> bool:
         """The server does not take the token any more: another, at once, unless this one was new."""
         now = self._clock.now()
-        if self._tokens.drop(delivery.session, now):
+        if self._tokens.drop(delivery.id, now):
             return True
         self._deliveries.fail(delivery, str(outcome), now)
         return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,6 +18,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
+import urllib3.connection
 import urllib3.exceptions
 from requests.auth import AuthBase
 
@@ -31,7 +34,6 @@ _SQLSTATE = re.compile(r"(?<![0-9A-Za-z])(2[23][0-9A-Z]{3}|PGRST\d{3})(?![0-9A-Z
 _NOT_SENT = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.SSLError,
     urllib3.exceptions.ProxyError,
     urllib3.exceptions.LocationValueError,
 )
@@ -133,6 +135,30 @@ class _NoNetrc(AuthBase):
         return r
 
 
+class _Connection(urllib3.connection.HTTPSConnection):
+    """Tells a TLS that could not be set up from one that broke with a request under way: urllib3 calls both an
+    SSLError, and only the first is proof that nothing was sent."""
+
+    def connect(self) -> None:
+        """Connects."""
+        try:
+            super().connect()
+        except (ssl.SSLError, urllib3.exceptions.SSLError) as error:
+            raise urllib3.exceptions.NewConnectionError(self, f"TLS: {error}") from error
+
+
+class _Pool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _Session(requests.Session):
+    """Looks at no redirect: requests parses where one points even if it shall not be followed, and what stands there
+    may be no URL."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere."""
+
+
 class Client:
     """A server, by HTTP; for several threads.
 
@@ -173,8 +199,13 @@ class Client:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
+            session = self._local.session = _Session()
             session.auth = _NoNetrc()
+            # What may go in plain text to this machine only must not go to a proxy of the environment.
+            session.trust_env = self.url.startswith("https:")
+            adapter = requests.adapters.HTTPAdapter()
+            adapter.poolmanager.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": _Pool}
+            session.mount("https://", adapter)
             session.headers.update({"User-Agent": f"agentops-sync/{__version__}", "Accept": "application/json"})
             self._sessions.append(session)
         return session
@@ -184,7 +215,7 @@ def judge(status: int, content: bytes, headers: requests.structures.CaseInsensit
     """The outcome of an answer (protocol: the table of what a failure means)."""
     try:
         body: JSON = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     verdict = Verdict.UNKNOWN
     if status == 200 and body is not None:
@@ -211,7 +242,11 @@ def normal_endpoint(endpoint: str) -> str:
     Raises:
         WrongUse: it is no http(s) URL, or plain http to another machine.
     """
-    parts = urlsplit(endpoint.strip())
+    try:
+        parts = urlsplit(endpoint.strip())
+        given_port = parts.port
+    except ValueError as error:
+        raise WrongUse(f"{endpoint!r} is no endpoint: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise WrongUse(f"{endpoint!r} is no endpoint: give a URL such as https://api.agentops.ai")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
@@ -219,7 +254,7 @@ def normal_endpoint(endpoint: str) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         raise WrongUse(f"{endpoint!r}: an endpoint has no user, query or fragment")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = "" if parts.port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{parts.port}"
+    port = "" if given_port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{given_port}"
     path = re.sub(r"(/v2)?/*$", "", parts.path)
     return f"{parts.scheme}://{host}{port}{path}"
 

@@ -1,7 +1,8 @@
 """The loop: it looks for new rows, serves the sessions that are due, and sleeps as long as there is nothing to do.
 
 What is asked while nothing is new is `PRAGMA data_version`, once a second: a few microseconds, no request and no write.
-A laptop that wakes up has a wall clock far ahead of the monotonic one; then the server is tried again at once.
+A laptop that wakes up has a wall clock far ahead of the monotonic one, and a clock may be set: then everything that
+waited is looked at again. How long a request has to settle is not told by the wall clock alone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from agentops_local.log import logger
 from agentops_sync.ledger import FAULTS
@@ -31,7 +33,7 @@ class Lane:
     def __init__(self, uploader: Uploader) -> None:
         self.uploader = uploader
         self.busy: set[int] = set()
-        self.seen = -1
+        self.seen: tuple[int, int] | None = None
         self.next_us: int | None = 0  # when something is due; None: when something new comes
         self.running_us = 0  # when to look at the processes of open sessions
         self.retry_us = 0  # when the database may be tried again
@@ -42,7 +44,8 @@ class Lane:
     def due(self, now: Moment) -> list[int]:
         """The sessions to serve now, the one that has waited longest first."""
         uploader = self.uploader
-        uploader.refresh()
+        if uploader.refresh():
+            self.next_us = now.wall_us
         version = uploader.ledger.changed()
         if version != self.seen:
             if uploader.outbox.take():
@@ -71,6 +74,34 @@ class Lane:
         most = 1 if host.failures else PARALLEL
         free.sort(key=lambda session: self.served.get(session, 0))
         return free[: max(0, most - len(self.busy))]
+
+
+class _Patience:
+    """How long a drain waits for what is due later: so long in a row, and so long in all for a server that cannot be
+    reached, however often it is tried meanwhile."""
+
+    def __init__(self, seconds: float) -> None:
+        self._us = round(seconds * SECOND)
+        self._since_us: int | None = None  # by the clock that is never set
+        self._down_since_us: int | None = None
+
+    def heard(self, now: Moment, started: bool, down: bool) -> None:
+        """What came of the last look."""
+        if not down:
+            self._down_since_us = None
+            if started:
+                self._since_us = None
+        elif self._down_since_us is None:
+            self._down_since_us = now.mono_us
+
+    def until_us(self, now: Moment, down: bool) -> int:
+        """When it ends."""
+        if self._since_us is None:
+            self._since_us = now.mono_us
+        until_us = self._since_us + self._us
+        if down and self._down_since_us is not None:
+            until_us = min(until_us, self._down_since_us + min(self._us, round(_UNREACHED * SECOND)))
+        return until_us
 
 
 class Daemon:
@@ -115,26 +146,22 @@ class Daemon:
                 settle), and 5 for a server that cannot be reached.
         """
         pool = ThreadPoolExecutor(self._parallel, "upload") if self._parallel else None
-        deadline = None
+        patient = _Patience(patience)
         try:
             while not self._stopping:
                 now = self._clock.now()
                 self._notice_sleep(now)
                 started = sum(self._serve(lane, pool, now) for lane in self._lanes)
                 busy = any(lane.busy for lane in self._lanes)
-                if started:
-                    deadline = None
-                    if not busy:
-                        continue  # served in this thread
+                down = any(lane.uploader.host.failures for lane in self._lanes)
+                patient.heard(now, bool(started), down)
+                if started and not busy:
+                    continue  # served in this thread
                 next_us = min((lane.next_us for lane in self._lanes if lane.next_us is not None), default=None)
                 if until_idle and not busy:
                     if next_us is None:
                         return
-                    down = any(lane.uploader.host.failures for lane in self._lanes)
-                    deadline = deadline or now.mono_us + round(
-                        (min(patience, _UNREACHED) if down else patience) * SECOND
-                    )
-                    if now.mono_us + (next_us - now.wall_us) > deadline:
+                    if now.mono_us + (next_us - now.wall_us) > patient.until_us(now, down):
                         return
                 self._sleep(now, next_us, busy)
         finally:
@@ -151,7 +178,8 @@ class Daemon:
         except FAULTS as error:
             self._database_failed(lane, error, now)
             return 0
-        lane.failures = 0
+        if not sessions:
+            lane.failures = 0
         for session in sessions:
             self._turn += 1
             lane.served[session] = self._turn
@@ -166,10 +194,14 @@ class Daemon:
         """Some steps of one session."""
         try:
             for _ in range(_STEPS):
+                # Also before the first: another session of this turn may have been asked to wait.
+                if self._stopping or lane.uploader.host.retry_us > self._clock.now().wall_us:
+                    break
                 more = lane.uploader.step(session)
                 self._told()
-                if self._stopping or not more or lane.uploader.host.retry_us > self._clock.now().wall_us:
+                if not more:
                     break
+            lane.failures = 0  # not before: what fails at each step must be tried ever more seldom
         except FAULTS as error:
             self._database_failed(lane, error, self._clock.now())
         except Exception:
@@ -197,6 +229,8 @@ class Daemon:
         if self._offset is not None and abs(offset - self._offset) > _SLEPT:
             for lane in self._lanes:
                 lane.uploader.host.forget()
+                with suppress(*FAULTS):  # moments noted by the wall clock mean another time now
+                    lane.uploader.deliveries.wake_all()
                 lane.next_us = 0
         self._offset = offset
 

@@ -19,12 +19,13 @@ SELECT s.id, s.revision, s.init_us, s.end_us, s.auto_ended, s.tags, s.key_hash, 
 FROM deliveries d JOIN sessions s ON s.seq = d.session WHERE d.target = ? AND d.session = ? AND s.id <> ''
 """
 _AGENTS = """
-SELECT d.agent, d.id, a.name, a.revision, d.revision_sent FROM agent_deliveries d JOIN agents a ON a.seq = d.agent
+SELECT d.agent, d.id, a.name, a.revision, d.revision_sent
+FROM agent_deliveries d INDEXED BY agent_deliveries_by_session JOIN agents a ON a.seq = d.agent
 WHERE d.target = ? AND d.session = ? ORDER BY d.agent
 """
 # Open here, not yet told of its end there, and nothing else to do: only a look at its processes tells more.
 _RUNNING = """
-SELECT d.session FROM deliveries d JOIN sessions s ON s.seq = d.session
+SELECT d.session FROM deliveries d INDEXED BY deliveries_running JOIN sessions s ON s.seq = d.session
 WHERE d.target = ? AND NOT d.ended_sent AND NOT d.work AND s.end_us IS NULL AND d.state = 'present'
 """
 
@@ -119,7 +120,7 @@ class Deliveries:
         self._set(delivery.session, "sent_us = NULL, last_error = ?, last_error_us = ?", words, now.wall_us)
 
     def not_created(self, delivery: Delivery, counts: bool) -> None:
-        """The session is not there. With `counts` though it was sent: after some rounds it is a conflict."""
+        """The session is not there. With `counts` though the server answered: after some rounds it is a conflict."""
         rounds = delivery.rounds + counts
         if rounds >= ROUNDS:
             reason = "the id belongs to another project, or the server refuses the session"
@@ -197,6 +198,10 @@ class Deliveries:
     def wake(self, session: int) -> None:
         """There may be something to do."""
         self._set(session, "work = work + 1")
+
+    def gone(self, session: int) -> None:
+        """The session has been removed from the database: what was left of it here is never due again."""
+        self._set(session, "work = 0")
 
     def wake_all(self) -> None:
         """Every session is looked at again: keys, policies or the target may be others now."""

@@ -28,6 +28,7 @@ class Host:
         self._ledger = ledger
         self._timing = timing
         self._lock = threading.Lock()
+        self._asked = False  # the pause is one that the server has asked for
         target = ledger.target
         self.retry_us, self.failures = ledger.read(lambda connection: connection.execute(_ROW, (target,)).fetchone())
 
@@ -37,16 +38,20 @@ class Host:
             if outcome.verdict is Verdict.NOT_SENT:
                 if now.wall_us >= self.retry_us:  # of requests that failed together, one counts
                     self._pause(pause_us(self.failures + 1, self._timing), outcome, now)
+                    self._asked = False
             elif outcome.verdict is Verdict.SLOW_DOWN:
                 asked = outcome.retry_after
                 pause = (
                     pause_us(self.failures + 1, self._timing)
                     if asked is None
-                    else seconds_us(min(asked, self._timing.most_wait))
+                    else seconds_us(max(self._timing.backoff, min(asked, self._timing.most_wait)))
                 )
                 self._pause(pause, outcome, now)
-            elif outcome.status is not None and self.failures:
+                self._asked = True
+            elif outcome.status is not None and self.failures and (not self._asked or now.wall_us >= self.retry_us):
+                # The answer to a request that was under way ends no pause that the server has asked for meanwhile.
                 self.failures = self.retry_us = 0
+                self._asked = False
                 self._write(None, None)
 
     def forget(self) -> None:

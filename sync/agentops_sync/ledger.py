@@ -36,6 +36,9 @@ class Ledger:
         self._file = DatabaseFile(path)
         self._mutex = threading.RLock()
         self._target: tuple[str | None, int] | None = None  # the file's generation, and the number in it
+        self._connection: sqlite3.Connection | None = None  # the last that was open
+        self._opening = 0  # its number
+        self._within = threading.local()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -47,7 +50,7 @@ class Ledger:
         file = self._file
         with self._mutex:
             try:
-                file.take_turn()
+                self._take_turn()
                 connection = self._ready()
                 file.set_durability(True)
                 connection.execute("BEGIN IMMEDIATE")
@@ -65,7 +68,7 @@ class Ledger:
         with self._mutex:
             if not self._file.is_open:
                 try:
-                    self._file.take_turn()
+                    self._take_turn()
                     self._ready()
                 finally:
                     self._file.lock.release()
@@ -83,9 +86,30 @@ class Ledger:
                 known = self._target = (self._file.generation, int(found[0]))
             return known[1]
 
-    def changed(self) -> int:
-        """A number that differs when another connection has committed since (4 µs)."""
-        return int(self.read(lambda connection: connection.execute("PRAGMA data_version").fetchone()[0]))
+    @contextmanager
+    def one_file(self) -> Iterator[None]:
+        """Within the block this thread does not use a file that takes the place of the one that is there now: the
+        numbers of rows, which it has from the one, mean others in the other.
+
+        Raises:
+            DatabaseUnusable: the file was replaced within the block.
+            sqlite3.Error, OSError, StoreFault: it cannot be read.
+        """
+        with self._mutex:
+            self.read(lambda _: None)
+            self._within.opening = self._opening
+        try:
+            yield
+        finally:
+            del self._within.opening
+
+    def changed(self) -> tuple[int, int]:
+        """Differs when another connection has committed since, or the file is another (4 µs)."""
+
+        def ask(connection: sqlite3.Connection) -> tuple[int, int]:
+            return self._opening, int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+        return self.read(ask)
 
     def close(self) -> None:
         """Closes the database."""
@@ -99,7 +123,20 @@ class Ledger:
                 lock.release()
                 lock.close()
 
+    def _take_turn(self) -> None:
+        self._look()  # first: the turn itself makes a folder that is gone, and an empty file in it
+        self._file.take_turn()
+
     def _ready(self) -> sqlite3.Connection:
+        self._look()
+        connection = self._file.ready()
+        if connection is not self._connection:
+            self._connection = connection
+            self._opening += 1
+        if getattr(self._within, "opening", self._opening) != self._opening:
+            raise DatabaseUnusable(f"{self.path} was replaced by another")
+        return connection
+
+    def _look(self) -> None:
         if not self._file.path.is_file():
             raise DatabaseUnusable(f"there is no database at {self.path}")
-        return self._file.ready()

@@ -7,11 +7,13 @@ transaction here keeps the recorders waiting, and memory must not grow with what
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from agentops_sync.ledger import Ledger
+from agentops_sync.wire import KINDS
 
 _PIECE = 2000  # events noted in one transaction, some milliseconds
 _DUE = 64  # sessions looked up at once
@@ -56,18 +58,23 @@ SELECT session FROM deliveries WHERE target = ? AND work AND max(retry_us, next_
 ORDER BY max(retry_us, next_us) LIMIT ?
 """
 _NEXT = "SELECT min(max(retry_us, next_us)) FROM deliveries WHERE target = ? AND work AND max(retry_us, next_us) > ?"
+# The index is named in what follows: SQLite takes it for the primary key's equal, and that would be read from the first
+# event on. A look for each kind: to group what is pending would read all of it before each request.
 _KINDS = """
-SELECT kind, min(event) FROM uploads WHERE target = ? AND session = ? AND state = 'pending' GROUP BY kind
+SELECT k.value, (SELECT min(event) FROM uploads INDEXED BY uploads_unsent
+                 WHERE target = :target AND session = :session AND kind = k.value AND state = 'pending')
+FROM json_each(:kinds) k
 """
 _PICK = """
 SELECT u.event, coalesce(a.most, 25), coalesce(a.retry_us, 0)
-FROM uploads u LEFT JOIN attempts a ON a.target = u.target AND a.event = u.event
+FROM uploads u INDEXED BY uploads_unsent LEFT JOIN attempts a ON a.target = u.target AND a.event = u.event
 WHERE u.target = :target AND u.session = :session AND u.kind = :kind AND u.state = 'pending'
   AND coalesce(a.retry_us, 0) <= :now
 ORDER BY u.event LIMIT 25
 """
 _LATER = """
-SELECT min(a.retry_us) FROM uploads u JOIN attempts a ON a.target = u.target AND a.event = u.event
+SELECT min(a.retry_us)
+FROM uploads u INDEXED BY uploads_unsent JOIN attempts a ON a.target = u.target AND a.event = u.event
 WHERE u.target = ? AND u.session = ? AND u.kind = ? AND u.state = 'pending'
 """
 # One that was never refused tells more of the kind than one that was.
@@ -75,7 +82,8 @@ _PROGRESS = """
 SELECT count(*) FILTER (WHERE state IN ('pending', 'flying')), count(*) FROM uploads WHERE target = ?
 """
 _CANARY = """
-SELECT u.event FROM uploads u LEFT JOIN attempts a ON a.target = u.target AND a.event = u.event
+SELECT u.event
+FROM uploads u INDEXED BY uploads_unsent LEFT JOIN attempts a ON a.target = u.target AND a.event = u.event
 WHERE u.target = ? AND u.session = ? AND u.kind = ? AND u.state = 'pending'
 ORDER BY coalesce(a.tries, 0), u.event DESC LIMIT 1
 """
@@ -134,9 +142,9 @@ class Outbox:
 
     def kinds(self, session: int) -> list[str]:
         """The kinds of events that a session has to send, the one with the oldest event first."""
-        target = self._ledger.target
-        rows = self._ledger.read(lambda connection: connection.execute(_KINDS, (target, session)).fetchall())
-        return [kind for kind, _ in sorted(rows, key=lambda row: row[1])]
+        values = {"target": self._ledger.target, "session": session, "kinds": json.dumps(KINDS)}
+        rows = self._ledger.read(lambda connection: connection.execute(_KINDS, values).fetchall())
+        return [kind for first, kind in sorted((first, kind) for kind, first in rows if first is not None)]
 
     def pick(self, session: int, kind: str, now_us: int) -> list[int]:
         """The next events of a kind that may travel together, at most 25, in their order."""

@@ -16,9 +16,12 @@ DELETE FROM {} WHERE target = :target AND (:session IS NULL OR event IN
     (SELECT event FROM uploads WHERE target = :target AND session = :session))
 """
 _SESSIONS = """
-UPDATE deliveries SET state = CASE state WHEN 'conflict' THEN 'absent' ELSE 'present' END,
-    reason = NULL, rounds = 0, failures = 0
+UPDATE deliveries SET state = 'absent', reason = NULL, rounds = 0, failures = 0, revision_sent = 0, ended_sent = 0
 WHERE target = :target AND state IN ('conflict', 'parked') AND (:session IS NULL OR session = :session)
+"""
+_AGENTS = """
+UPDATE agent_deliveries SET revision_sent = 0 WHERE target = :target AND session IN
+    (SELECT session FROM deliveries WHERE target = :target AND state IN ('conflict', 'parked'))
 """
 _WAKE = """
 UPDATE deliveries SET work = work + 1, retry_us = 0, next_us = 0 WHERE target = :target
@@ -54,6 +57,7 @@ def requeue(ledger: Ledger, session: int | None = None, uncertain: bool = False)
         for table in ("dead_letters", "attempts"):
             count(connection, _FORGET.format(table))
         doubtful = count(connection, _EVENTS, state="uncertain") if uncertain else 0
+        count(connection, _AGENTS)  # a session that is created anew has none of them
         sessions = count(connection, _SESSIONS)
         parked = 0 if session is not None else count(connection, "DELETE FROM parked WHERE target = :target")
         count(connection, _WAKE)

@@ -16,19 +16,20 @@ _NEW = 10.0  # seconds; a token refused within them is not worth another try at 
 
 
 class Tokens:
-    """The tokens of sessions; for several threads."""
+    """The tokens of sessions, by their ids: another database has other sessions under the same numbers of rows. For
+    several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[int, tuple[str, int, int]] = {}  # token, when it is to be renewed, when it came
+        self._known: dict[str, tuple[str, int, int]] = {}  # token, when it is to be renewed, when it came
 
-    def get(self, session: int, now: Moment) -> str | None:
+    def get(self, session: str, now: Moment) -> str | None:
         """A session's token, unless it is to be renewed."""
         with self._lock:
             token, renew_us, _ = self._known.get(session, (None, 0, 0))
             return token if now.mono_us < renew_us else None
 
-    def put(self, session: int, outcome: Outcome, now: Moment) -> str | None:
+    def put(self, session: str, outcome: Outcome, now: Moment) -> str | None:
         """Keeps the token that came with an answer; None if none did."""
         token = outcome.body.get("jwt") if isinstance(outcome.body, dict) else None
         if not isinstance(token, str) or not token:
@@ -38,7 +39,7 @@ class Tokens:
             self._known[session] = (token, renew_us, now.mono_us)
         return token
 
-    def drop(self, session: int, now: Moment) -> bool:
+    def drop(self, session: str, now: Moment) -> bool:
         """Forgets a token that the server does not take any more; whether it was of some age, so that a new one may do
         better."""
         with self._lock:

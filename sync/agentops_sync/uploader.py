@@ -54,10 +54,12 @@ class Uploader:
         self.host = Host(ledger, timing)
         self._calls = Calls(transport, self.host, self.deliveries, timing, clock)
 
-    def refresh(self) -> None:
-        """Looks again at sessions that wait, if there are other keys or policies now."""
-        if self.authorities.refresh():
-            self.deliveries.wake_all()
+    def refresh(self) -> bool:
+        """Looks again at sessions that wait, if there are other keys or policies now; whether there are."""
+        if not self.authorities.refresh():
+            return False
+        self.deliveries.wake_all()
+        return True
 
     def step(self, session: int) -> bool:
         """Does the next thing for a session; whether there may be more to do at once.
@@ -66,12 +68,14 @@ class Uploader:
             sqlite3.Error, OSError, StoreFault, DatabaseUnusable: the ledger cannot be written. What was sent and not
                 noted is looked up on the server later.
         """
-        delivery = self.deliveries.load(session)
-        if delivery is None:
-            return False
-        try:
-            return self._step(delivery)
-        except SessionGone:
+        with self.ledger.one_file():
+            delivery = self.deliveries.load(session)
+            try:
+                if delivery is not None:
+                    return self._step(delivery)
+            except SessionGone:
+                pass
+            self.deliveries.gone(session)
             return False
 
     def look_at_processes(self) -> None:
@@ -88,11 +92,11 @@ class Uploader:
         authority = self._authority(delivery, now)
         if authority is None:
             return False
+        if delivery.state != "present":  # first: of a session that is not there nothing can be looked up
+            return self._create(delivery, authority, now)
         waits = self._settle(delivery, authority, now)
         if isinstance(waits, bool):
             return waits
-        if delivery.state != "present":
-            return self._create(delivery, authority, now)
         token = self._calls.token(delivery, authority)
         if token is None:
             return False
@@ -200,9 +204,13 @@ class Uploader:
             self._calls.failed(delivery, authority, outcome)
             return False
         left = 0 if delivery.sent is None else left_us(delivery.sent, now, self.timing.settle)
-        if left == 0:
+        if left == 0 and delivery.sent is None:
             self.deliveries.not_created(delivery, counts=True)
             return True
+        if left == 0:  # it was lost on the way, which is no fault of the session, however often it happens
+            self.deliveries.not_created(delivery, counts=False)
+            self.deliveries.fail(delivery, "its creation was sent, and it is not there", now)
+            return False
         if left is None:
             self.deliveries.creating(delivery, now)
             left = seconds_us(self.timing.settle)
@@ -259,7 +267,7 @@ class Uploader:
             ended = None if delivery.end_us is not None or delivery.ended_sent else self._found_end(delivery)
             end_us = delivery.end_us if ended is None else ended.end_us
             changed = delivery.revision > delivery.revision_sent or ended is not None
-            if changed and (end_us is None or not waits or now.wall_us > end_us + seconds_us(self.timing.late_end)):
+            if changed and (end_us is None or not waits or now.wall_us >= end_us + seconds_us(self.timing.late_end)):
                 return self._update(delivery, authority, token, ended)
             if changed and end_us is not None:
                 waits["end"] = end_us + seconds_us(self.timing.late_end)
@@ -282,14 +290,15 @@ class Uploader:
 
     def _send_events(self, delivery: Delivery, authority: Authority, token: str, kind: str, events: list[int]) -> bool:
         agents = {agent.number: agent.id for agent in self.deliveries.agents(delivery.session)}
-        wires = self.ledger.read(lambda c: wire.events(c, kind, events, agents, authority.policy))
+        found = self.ledger.read(lambda c: wire.rows(c, events))
+        wires = wire.bodies(found, kind, agents, authority.policy)
         if len(wires) < len(events):
             self._forget_removed(events)
         wires = _fitting(wires)
         if not wires:
             return True
         seqs = [event.seq for event in wires]
-        body = b'{"events":[' + b",".join(wire.encode(event.body) for event in wires) + b"]}"
+        body = b'{"events":[' + b",".join([event.raw for event in wires]) + b"]}"
         counted: int | None = None
         keys: list[str] = []
         if kind == "errors":

@@ -24,7 +24,7 @@ import json
 import math
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Union, cast
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from agentops_sync.policy import Policy
 
 __all__ = [
-    "JSON", "KINDS", "Ended", "SessionGone", "Wire", "agent_body", "drift", "encode", "error_key", "error_key_of_row",
-    "events", "kind_of", "session_body", "session_drift",
+    "JSON", "KINDS", "Ended", "SessionGone", "Wire", "agent_body", "bodies", "drift", "encode", "error_key",
+    "error_key_of_row", "events", "kind_of", "rows", "session_body", "session_drift",
 ]  # fmt: skip
 
 JSON = Union[None, bool, int, float, str, list["JSON"], dict[str, "JSON"]]  # noqa: UP007 - it names itself
@@ -86,13 +86,18 @@ class Wire:
         seq: its row, which is its place in the order of commits.
         id: its id, UUID text; the server drops that of an error.
         body: what goes into the list `events` of `create_events`.
-        size: bytes of `encode(body)`.
+        raw: `encode(body)`. It is made once: encoding takes longer than everything else that is done to an event here.
     """
 
     seq: int
     id: str
     body: dict[str, JSON]
-    size: int
+    raw: bytes
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return len(self.raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +144,19 @@ def events(
     Raises:
         WrongUse: if nothing may.
     """
-    _may_travel(policy)
+    return bodies(rows(connection, seqs), kind, agent_ids, policy)
+
+
+def rows(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[sqlite3.Row]:
+    """What `bodies` makes events of. Apart from it, so that nobody waits for the connection while they are encoded."""
     cursor = connection.cursor()
     cursor.row_factory = sqlite3.Row
-    found = cursor.execute(EVENTS, (json.dumps(list(seqs)),)).fetchall()
+    return cursor.execute(EVENTS, (json.dumps(list(seqs)),)).fetchall()
+
+
+def bodies(found: Iterable[sqlite3.Row], kind: str, agent_ids: AgentIds, policy: Policy) -> list[Wire]:
+    """The bodies of rows, as `events` gives them."""
+    _may_travel(policy)
     return [_event(row, agent_ids, policy) for row in found if kind_of(row["kind"]) == kind]
 
 
@@ -209,8 +223,7 @@ def _event(row: sqlite3.Row, agent_ids: AgentIds, policy: Policy) -> Wire:
         "agent_id": agent_id,
         **_OWN[kind_of(row["kind"])](row, policy),
     }
-    guarded = _guarded(body)
-    return Wire(row["seq"], row["id"], guarded, len(encode(guarded)))
+    return Wire(row["seq"], row["id"], *_encoded(body))
 
 
 def _llm(row: sqlite3.Row, policy: Policy) -> dict[str, object]:
@@ -336,12 +349,19 @@ def _iso(us: int) -> str:
 def _guarded(body: dict[str, object]) -> dict[str, JSON]:
     """The one guard of the wire: no NUL and no lone surrogate leaves, in a key or a text. The recorder has replaced
     them, but other programs may write into the database, and a single one makes the server's store refuse a batch."""
+    return _encoded(body)[0]
+
+
+def _encoded(body: dict[str, object]) -> tuple[dict[str, JSON], bytes]:
+    """A body past the guard, and its encoding."""
     try:
-        if b"\\u0000" not in encode(body):
-            return cast("dict[str, JSON]", body)
+        raw = encode(body)
+        if b"\\u0000" not in raw:
+            return cast("dict[str, JSON]", body), raw
     except ValueError:  # a surrogate, or a number that is none
         pass
-    return cast("dict[str, JSON]", _cleaned(body))
+    clean = cast("dict[str, JSON]", _cleaned(body))
+    return clean, encode(clean)
 
 
 def _cleaned(value: object) -> object:

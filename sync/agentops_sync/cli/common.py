@@ -50,5 +50,5 @@ def settings_of(ctx: click.Context) -> Settings:
 
 def fail(words: str, code: int) -> NoReturn:
     """Ends the command with a line on standard error."""
-    click.echo(f"agentops-sync: {words}", err=True)
+    click.echo(f"Error: {words}", err=True)
     sys.exit(code)

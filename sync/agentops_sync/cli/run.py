@@ -91,14 +91,14 @@ def once(ctx: click.Context, dry_run: bool, wait: float, quiet: bool) -> None:
 
 
 def summary(report: Report) -> str:
-    """A report in a line."""
+    """A report in two or three lines."""
     counts = report.events
     parts = [f"{counts['done']:,} sent"]
     parts += [f"{counts[state]:,} {state}" for state in counts if state != "done" and counts[state]]
     waiting = sum(not session.complete for session in report.sessions)
-    if waiting:
-        parts.append(f"{many(waiting, 'session')} not complete: agentops-sync status")
-    return f"{report.database} → {report.target}: {', '.join(parts)}"
+    more = f"; {many(waiting, 'session')} not complete: see agentops-sync status" if waiting else ""
+    why = f"\n  the server takes nothing now: {report.last_error}" if report.retry_at and waiting else ""
+    return f"{report.database} → {report.target}\n  {', '.join(parts)}{more}{why}"
 
 
 def _reports(uploader: Uploader) -> list[Report]:
@@ -146,10 +146,11 @@ class Journal:
     def __call__(self) -> None:
         """After a step."""
         for index, one in enumerate(self._uploaders):
-            if bool(one.host.failures) is not self._down[index]:
-                self._down[index] = bool(one.host.failures)
-                if self._down[index]:
-                    log.warning("%s cannot be reached: %s", one.ledger.url, one.host.words)
+            words = one.host.words if one.host.failures else ""
+            if bool(words) is not self._down[index]:
+                self._down[index] = bool(words)
+                if words:
+                    log.warning("%s takes nothing now: %s", one.ledger.url, words)
                 else:
                     log.info("%s answers again", one.ledger.url)
         now = time.monotonic()

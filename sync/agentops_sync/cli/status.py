@@ -12,10 +12,7 @@ from agentops_sync.cli.common import connection_options, settings_of
 from agentops_sync.client import normal_endpoint
 from agentops_sync.report import STATES, Report, SessionReport, reports
 
-_COLUMNS = (
-    Column("SESSION"), Column("STATE"), *(Column(state.upper(), right=True) for state in STATES),
-    Column("WAITS FOR", least=20),
-)  # fmt: skip
+_NAMED = 3  # sessions with the same reason; of more only their number is told
 _COLOURS = {"dead": "red", "uncertain": "yellow", "conflict": "red", "parked": "yellow"}
 
 
@@ -49,7 +46,8 @@ def status(ctx: click.Context, every: bool, as_json: bool) -> None:
     if as_json:
         print_json([report.to_json() for report in found])
     else:
-        click.echo("\n\n".join("\n".join(_told(report, every)) for report in found))
+        for number, report in enumerate(found):
+            click.echo("\n" * bool(number) + "\n".join(_told(report, every)))
     ctx.exit(int(not found or not all(report.complete for report in found)))
 
 
@@ -60,7 +58,7 @@ def _told(report: Report, every: bool) -> list[str]:
     if report.progress_at:
         lines[-1] += f"; the server last accepted something at {report.progress_at[:19]} UTC"
     if report.retry_at:
-        lines.append(styled(f"the server cannot be reached; next try at {report.retry_at[:19]} UTC", fg="yellow"))
+        lines.append(styled(f"nothing is sent before {report.retry_at[:19]} UTC", fg="yellow"))
     if report.last_error:
         lines += wrap(f"last error: {report.last_error}", screen_width(), "  ")
     for parked in report.parked:
@@ -68,21 +66,40 @@ def _told(report: Report, every: bool) -> list[str]:
         lines += [styled(line, fg="yellow") for line in wrap(text, screen_width(), "  ")]
     shown = [session for session in report.sessions if every or not session.complete]
     if shown:
-        lines += ["", *table(_COLUMNS, [_row(session) for session in shown], screen_width())]
+        lines += ["", *_table(shown), ""]
+        lines += [line for text in _reasons(shown) for line in wrap(text, screen_width(), "  ")]
     hidden = len(report.sessions) - len(shown)
     if hidden:
         lines.append(f"{many(hidden, 'session')} complete")
     for letter in report.dead_letters[:20]:
-        text = f"dead: {letter.kind} {letter.event}: {letter.reason} ({letter.words})"
+        text = f"dead: {letter.kind} {letter.event}: {letter.reason}; {letter.words}"
         lines += [styled(line, fg="red") for line in wrap(text, screen_width(), "  ")]
     if len(report.dead_letters) > 20:
         lines.append(f"and {len(report.dead_letters) - 20:,} more: --json lists them all")
     return lines
 
 
-def _row(session: SessionReport) -> Row:
+def _table(sessions: list[SessionReport]) -> list[str]:
+    """A row for each session, and a column for each state that there is."""
+    states = [state for state in STATES if any(session.events[state] for session in sessions)]
+    columns = (Column("SESSION"), Column("STATE"), *(Column(state.upper(), right=True) for state in states))
+    return table(columns, [_row(session, states) for session in sessions], screen_width())
+
+
+def _row(session: SessionReport, states: list[str]) -> Row:
     counts = [
-        Cell(f"{session.events[state]:,}" if session.events[state] else "", _COLOURS.get(state)) for state in STATES
+        Cell(f"{session.events[state]:,}" if session.events[state] else "", _COLOURS.get(state)) for state in states
     ]
-    why = session.reason or (f"last error: {session.last_error}" if session.last_error else "")
-    return (session.id, Cell(session.state, _COLOURS.get(session.state)), *counts, why)
+    return (session.id, Cell(session.state, _COLOURS.get(session.state)), *counts)
+
+
+def _reasons(sessions: list[SessionReport]) -> list[str]:
+    """What sessions wait for, each reason once."""
+    waiting: dict[str, list[str]] = {}
+    for session in sessions:
+        why = session.reason or (f"last error: {session.last_error}" if session.last_error else "")
+        if why:
+            waiting.setdefault(why, []).append(session.id[:13])
+    return [
+        f"{', '.join(ids) if len(ids) <= _NAMED else many(len(ids), 'session')}: {why}" for why, ids in waiting.items()
+    ]

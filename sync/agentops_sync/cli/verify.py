@@ -27,7 +27,7 @@ def verify(ctx: click.Context, session: str, repair: bool, as_json: bool) -> Non
     """Compare a session with what the server holds of it: missing, doubled, drifted.
 
     SESSION is an id, the beginning of one, or `last`. The exit code is 0 if everything that was recorded is there,
-    once, as it was sent.
+    once, as it was sent; with --repair, if what was to be mended has been sent.
 
     The statistics of AgentOps itself count again whatever it is sent again; what they say too much is told, and cannot
     be mended.
@@ -85,6 +85,7 @@ def _tell(found: Verdicts) -> None:
     for kind, count in found.foreign.items():
         click.echo(f"from elsewhere: {count:,} {kind}")
     for name, more in found.stats.items():
-        click.echo(f"the server's statistics count {more:+,} {name} against its own rows")
+        count = many(abs(more), name.removesuffix("s"))
+        click.echo(f"the server's statistics say {count} {'more' if more > 0 else 'fewer'} than it holds")
     if found.agrees:
         click.echo(styled("everything recorded is on the server, once, as it was sent", fg="green"))
