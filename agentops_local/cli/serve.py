@@ -30,9 +30,19 @@ _EXTRA = frozenset({"starlette", "uvicorn", "jwt", "anyio"})
     help="A name by which clients may call it; may be repeated; * for any.",
 )
 @click.option("--max-body", default="64MB", show_default=True, metavar="SIZE", help="The largest request.")
+@click.option(
+    "--idle",
+    type=float,
+    default=24,
+    show_default=True,
+    metavar="HOURS",
+    help="End a session of which nothing has come for so long; 0 for never.",
+)
 @db_option
 @click.pass_obj
-def serve(settings: Settings, host: str, port: int, root_path: str, allow_host: tuple[str, ...], max_body: str) -> None:
+def serve(
+    settings: Settings, host: str, port: int, root_path: str, allow_host: tuple[str, ...], max_body: str, idle: float
+) -> None:
     """Collect what AgentOps clients on this or other machines send.
 
     Prints its URL, which is what clients take as their endpoint, and runs until Ctrl-C or SIGTERM; then requests under
@@ -55,7 +65,9 @@ def serve(settings: Settings, host: str, port: int, root_path: str, allow_host: 
     if root_path and not root_path.startswith("/"):
         raise click.UsageError(f"--root-path {root_path!r} must begin with /")
     server.log_to_stderr()
-    serving = server.Serving(server.Settings(settings.path(), host, port, root_path, allow_host, parse_size(max_body)))
+    serving = server.Serving(
+        server.Settings(settings.path(), host, port, root_path, allow_host, parse_size(max_body), idle)
+    )
     who = "registered API keys only" if serving.needs_key else "any API key, from this machine only"
     click.echo(serving.url)  # flushed by click, and before anything else, for programs that wait for it
     click.echo(f"collecting into {settings.path()} ({who}); Ctrl-C stops it", err=True)

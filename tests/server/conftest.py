@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra `server` is not installed")
 
+from tests.server.passing import House
 from tests.server.running import Api, in_process
 
 
@@ -30,3 +31,11 @@ def api(url: str) -> Iterator[Api]:
 def path(tmp_path: Path) -> Path:
     """Where a database may be made."""
     return tmp_path / "agentops.db"
+
+
+@pytest.fixture
+def house(path: Path) -> Iterator[House]:
+    """A collector with a time-out of a day."""
+    found = House(path)
+    yield found
+    found.store.close()
