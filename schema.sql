@@ -189,12 +189,15 @@ CREATE TABLE deliveries (
     state         TEXT NOT NULL DEFAULT 'absent'
                   CHECK (state IN ('absent', 'creating', 'present', 'conflict', 'parked')),
     reason        TEXT,                        -- why it is in conflict, parked or withheld
-    rounds        INTEGER NOT NULL DEFAULT 0,  -- creations after which it was still not there
+    rounds        INTEGER NOT NULL DEFAULT 0,  -- creations that the server answered and after which it was not there
+    since_us      INTEGER,                     -- when the first of them was
+    accepted      INTEGER,                     -- `targets.accepted` of that moment
     sent_us       INTEGER,                     -- when a creation was sent of which nothing was heard
     sent_mono_us  INTEGER,                     -- the same by a clock that is never set, valid within one boot
     boot          TEXT,
     revision_sent INTEGER NOT NULL DEFAULT 0,  -- of its row
     created       INTEGER NOT NULL DEFAULT 0,  -- 1: this machine created it there
+    found         INTEGER NOT NULL DEFAULT 0,  -- 1: it was there before anything was sent from here: look first
     ended_sent    INTEGER NOT NULL DEFAULT 0,  -- 1: its end was sent
     work          INTEGER NOT NULL DEFAULT 1,  -- 1: there may be something to send
     retry_us      INTEGER NOT NULL DEFAULT 0,  -- nothing before
@@ -215,6 +218,8 @@ CREATE TABLE agent_deliveries (
     session       INTEGER NOT NULL REFERENCES sessions (seq),
     id            TEXT NOT NULL,               -- there: its own, unless an earlier session uses that as well
     revision_sent INTEGER NOT NULL DEFAULT 0,
+    retry_us      INTEGER NOT NULL DEFAULT 0,  -- not before
+    failures      INTEGER NOT NULL DEFAULT 0,  -- in a row
     PRIMARY KEY (target, agent)
 ) WITHOUT ROWID;
 CREATE INDEX agent_deliveries_by_session ON agent_deliveries (target, session);

@@ -10,6 +10,7 @@ The way of an event through the modules, from the database to the server and bac
     client      one attempt at one request, and what the server may have done with it
     calls       what follows when a request fails that may be repeated; tokens, host
     reconcile   a look at what the server holds, after a request of which nothing clear was heard
+    adoption    the same for a session that was there before anything was sent from here
     uploader    which of all this is next, for one session
     daemon      the loop over sessions and databases
 

@@ -14,6 +14,10 @@ from agentops_local.log import logger
 from agentops_sync.credentials import Keys
 from agentops_sync.policy import Policies, Policy
 
+_RESTED = 2_000_000  # µs
+_GONE = 60_000_000
+_CHANGING = "sync.toml or the file of keys is being changed"
+
 
 @dataclass(frozen=True)
 class Authority:
@@ -55,14 +59,31 @@ class Authorities:
         self._api_key = api_key
         self._environ = environ
         self._trouble: str | None = None
-        self._stamps = self._look()
+        self._stamps = self._seen = self._look()
+        self._seen_us = 0
         self._load()
 
-    def refresh(self) -> bool:
-        """Reads the files again if they have changed; whether they had. What cannot be understood lets everything
-        wait: an old policy might send what the new one was written to keep."""
+    def refresh(self, now_us: int) -> bool:
+        """Reads the files again once they have changed; whether it did.
+
+        From the first sign of a change until they are read everything waits. An editor empties a file before it writes
+        it, or renames it away: read in between, it would allow what it forbids. So a file must have rested for some
+        seconds, and one that is gone for a minute. What cannot be understood lets everything wait, too.
+
+        Args:
+            now_us: by a clock that is never set.
+        """
         stamps = self._look()
-        if stamps == self._stamps:
+        if stamps != self._seen:
+            self._seen, self._seen_us = stamps, now_us
+        if self._seen == self._stamps:
+            if self._trouble == _CHANGING:  # it was put back
+                self._trouble = None
+                return True
+            return False
+        rest = _GONE if self._seen[0] is None and self._stamps[0] is not None else _RESTED
+        if now_us - self._seen_us < rest:
+            self._trouble = _CHANGING
             return False
         self._stamps = stamps
         try:

@@ -61,6 +61,7 @@ _PARK = """
 INSERT INTO parked (target, what, name, since_us, retry_us, reason) VALUES (?, 'kind', ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET retry_us = excluded.retry_us, reason = excluded.reason
 """
+_IS_PARKED = "SELECT 1 FROM parked WHERE target = ? AND what = 'kind' AND name = ?"
 _UNPARK = "DELETE FROM parked WHERE target = ? AND what = 'kind' AND name = ?"
 _RETRY_KIND = """
 UPDATE attempts SET retry_us = 0, alone = 0
@@ -71,6 +72,7 @@ _KIND_SIZE = """
 SELECT coalesce(sum(json_array_length(events)), 0) FROM (
     SELECT events FROM batches WHERE session = ? AND kind = ? AND target = ? AND state IN ('ok', 'settled') LIMIT 1000)
 """
+_TAKEN = _KIND_SIZE.replace("IN ('ok', 'settled')", "= 'ok'")
 # Session by session: ids are unique within one, so that there is no index over all of them.
 _HERE = "SELECT seq FROM events WHERE seq IN (SELECT value FROM json_each(?))"
 _HELD_ELSEWHERE = """
@@ -126,6 +128,11 @@ class Batches:
             )
             for number, owner, kind, events, *sent, before, keys, manner, outcome in rows
         ]
+
+    def taken(self, session: int, kind: str) -> int:
+        """How many events of a kind the server has certainly taken, counted up to some thousands."""
+        values = (session, kind, self._ledger.target)
+        return int(self._ledger.read(lambda connection: connection.execute(_TAKEN, values).fetchone()[0]))
 
     def sent_already(self, session: int, kind: str) -> int:
         """How many events of a kind the server may hold, counted up to some thousands."""
@@ -226,6 +233,10 @@ class Batches:
         retry_us = 0
         size = len(batch.events)
         words = batch.outcome or "nothing was heard"
+        if connection.execute(_IS_PARKED, (target, batch.kind)).fetchone():
+            # It was the canary: that it is refused tells of the kind, not of the event, however often that happens.
+            connection.execute(_TRIED, (target, event, tries, most, alone, manner, words, first_us, accepted, 0))
+            return
         if size > 1 and tries >= 2:
             most = min(most, max(1, size // 5))
         if size == 1:

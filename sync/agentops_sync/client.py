@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Protocol
+from time import monotonic
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -28,13 +28,15 @@ from agentops_local.errors import WrongUse
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
+_ANSWERS = 5  # times the read time-out: as long as a whole answer may take
+_LARGEST = 256 << 20  # bytes of an answer
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_CODE = re.compile(r"""['"]code['"]: ?['"]([0-9A-Z]{5}|PGRST\d{3})['"]""")
 _SQLSTATE = re.compile(r"(?<![0-9A-Za-z])(2[23][0-9A-Z]{3}|PGRST\d{3})(?![0-9A-Za-z])")
 # The request has not left, or the server has not begun to read it.
 _NOT_SENT = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.ProxyError,
     urllib3.exceptions.LocationValueError,
 )
 
@@ -48,6 +50,7 @@ class Verdict(Enum):
     TOO_LARGE = "too large"  # 413, and nothing was done
     SLOW_DOWN = "asked to wait"  # 429, and nothing was done
     ANSWERED = "refused"  # 400 or 500 in the server's own words: it has finished; what it did is open
+    UNUSABLE = "cannot be sent"  # the token or key is none
     UNKNOWN = "unclear"  # anything else: it may be at work on it still
 
 
@@ -107,7 +110,7 @@ class Outcome:
     @property
     def sqlstate(self) -> str | None:
         """The store's error code in the words, if there is one."""
-        found = _SQLSTATE.search(self.words)
+        found = _CODE.search(self.words) or _SQLSTATE.search(self.words)
         return found[1] if found else None
 
     @property
@@ -136,19 +139,39 @@ class _NoNetrc(AuthBase):
 
 
 class _Connection(urllib3.connection.HTTPSConnection):
-    """Tells a TLS that could not be set up from one that broke with a request under way: urllib3 calls both an
-    SSLError, and only the first is proof that nothing was sent."""
+    """Tells a connection that could not be set up, whether by TCP, a proxy or TLS, from one that broke with a request
+    under way. urllib3 gives both the same exceptions (SSLError; behind a proxy even ProxyError for a lost answer), and
+    only the first is proof that nothing was sent."""
 
     def connect(self) -> None:
         """Connects."""
         try:
             super().connect()
-        except (ssl.SSLError, urllib3.exceptions.SSLError) as error:
-            raise urllib3.exceptions.NewConnectionError(self, f"TLS: {error}") from error
+        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError):
+            raise
+        except Exception as error:
+            raise urllib3.exceptions.NewConnectionError(self, f"{type(error).__name__}: {error}") from error
 
 
 class _Pool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _Connection
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Makes such connections, with a proxy and without."""
+
+    _POOLS: ClassVar = {"http": urllib3.HTTPConnectionPool, "https": _Pool}
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """For connections of one's own."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
+        """For those through a proxy."""
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = self._POOLS
+        return manager
 
 
 class _Session(requests.Session):
@@ -178,18 +201,30 @@ class Client:
 
     def send(self, request: Request) -> Outcome:
         """Makes one attempt. Never raises what the network does."""
+        until = monotonic() + _ANSWERS * self._timeout[1]
         try:
-            answer = self._session().request(
+            with self._session().request(
                 request.method,
                 self.url + request.path,
                 data=request.body,
                 headers=request.headers(),
                 timeout=self._timeout,
                 allow_redirects=False,
-            )
+                stream=True,
+            ) as answer:
+                content = _read(answer, until)
+        except requests.exceptions.InvalidHeader:
+            # In words of our own: theirs quote the token.
+            return Outcome(Verdict.UNUSABLE, words="the token or key cannot stand in a header")
+        except UnicodeError:
+            return Outcome(Verdict.UNUSABLE, words="the token or key cannot stand in a header")
         except requests.exceptions.RequestException as error:
             return Outcome(Verdict.NOT_SENT if _is_unsent(error) else Verdict.UNKNOWN, words=_words(error))
-        return judge(answer.status_code, answer.content, answer.headers)
+        except OSError as error:  # requests found no certificates to verify with, and has not tried
+            return Outcome(Verdict.NOT_SENT, words=_words(error))
+        if content is None:
+            return Outcome(Verdict.UNKNOWN, answer.status_code, words="the answer did not end")
+        return judge(answer.status_code, content, answer.headers)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -203,9 +238,7 @@ class Client:
             session.auth = _NoNetrc()
             # What may go in plain text to this machine only must not go to a proxy of the environment.
             session.trust_env = self.url.startswith("https:")
-            adapter = requests.adapters.HTTPAdapter()
-            adapter.poolmanager.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": _Pool}
-            session.mount("https://", adapter)
+            session.mount("https://", _Adapter())
             session.headers.update({"User-Agent": f"agentops-sync/{__version__}", "Accept": "application/json"})
             self._sessions.append(session)
         return session
@@ -259,15 +292,27 @@ def normal_endpoint(endpoint: str) -> str:
     return f"{parts.scheme}://{host}{port}{path}"
 
 
+def _read(answer: requests.Response, until: float) -> bytes | None:
+    """The body of an answer; None if it is too long, or takes too long: each of its pieces may come in time."""
+    pieces: list[bytes] = []
+    size = 0
+    for piece in answer.iter_content(1 << 16):
+        pieces.append(piece)
+        size += len(piece)
+        if size > _LARGEST or monotonic() > until:
+            return None
+    return b"".join(pieces)
+
+
 def _is_unsent(error: BaseException) -> bool:
     """Whether the server certainly has nothing of the request."""
-    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError)):
-        return True
-    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
+    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.InvalidURL)):
         return True
     cause = error.args[0] if error.args else None
     if isinstance(cause, urllib3.exceptions.MaxRetryError):
         cause = cause.reason
+    if isinstance(cause, urllib3.exceptions.ProxyError):  # it wraps whatever happened on the way through one
+        cause = cause.original_error
     return isinstance(cause, _NOT_SENT)
 
 

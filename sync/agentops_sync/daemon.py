@@ -40,9 +40,14 @@ class Lane:
         self.failures = 0
         self.served: dict[int, int] = {}  # by session, which turn it had last
         self.active = True
+        self.broken: set[int] = set()  # sessions on which a bug of ours was met; they wait until the next start
 
     def due(self, now: Moment) -> list[int]:
         """The sessions to serve now, the one that has waited longest first."""
+        with self.uploader.ledger.one_file():  # marks read in one file must not be written into another
+            return self._due(now)
+
+    def _due(self, now: Moment) -> list[int]:
         uploader = self.uploader
         if uploader.refresh():
             self.next_us = now.wall_us
@@ -62,9 +67,10 @@ class Lane:
             return []
         if self.next_us is None or self.next_us > now.wall_us:
             return []
+        busy = set(self.busy)  # as it was before the look: one that ends meanwhile makes its next look due itself
         due = uploader.outbox.due(now.wall_us)
-        free = [session for session in due.sessions if session not in self.busy]
-        if not free and not self.busy:
+        free = [session for session in due.sessions if session not in busy and session not in self.broken]
+        if not free and not busy:
             self.next_us = due.next_us if version == self.seen else now.wall_us
             if self.active and self.next_us is None:
                 uploader.host.looked(now)
@@ -208,8 +214,7 @@ class Daemon:
             if not self._parallel:
                 raise
             logger.exception("agentops-sync: a bug; session %d waits until the next start", session)
-            lane.failures += 1
-            lane.retry_us = self._clock.now().mono_us + 60 * SECOND
+            lane.broken.add(session)
         finally:
             with self._wake:
                 lane.busy.discard(session)
@@ -228,9 +233,8 @@ class Daemon:
         offset = now.wall_us - now.mono_us
         if self._offset is not None and abs(offset - self._offset) > _SLEPT:
             for lane in self._lanes:
-                lane.uploader.host.forget()
                 with suppress(*FAULTS):  # moments noted by the wall clock mean another time now
-                    lane.uploader.deliveries.wake_all()
+                    lane.uploader.begin_anew()
                 lane.next_us = 0
         self._offset = offset
 

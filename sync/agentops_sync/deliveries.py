@@ -15,18 +15,24 @@ ROUNDS = 3  # creations after which a session that is still not there is in conf
 _LOAD = """
 SELECT s.id, s.revision, s.init_us, s.end_us, s.auto_ended, s.tags, s.key_hash, s.parent_key_hash, s.joined,
        d.state, d.reason, d.rounds, d.sent_us, d.sent_mono_us, d.boot, d.revision_sent, d.created, d.ended_sent,
-       d.work, d.failures, d.no_stats
+       d.work, d.failures, d.no_stats, d.found
 FROM deliveries d JOIN sessions s ON s.seq = d.session WHERE d.target = ? AND d.session = ? AND s.id <> ''
 """
 _AGENTS = """
-SELECT d.agent, d.id, a.name, a.revision, d.revision_sent
+SELECT d.agent, d.id, a.name, a.revision, d.revision_sent, d.retry_us, d.failures
 FROM agent_deliveries d INDEXED BY agent_deliveries_by_session JOIN agents a ON a.seq = d.agent
 WHERE d.target = ? AND d.session = ? ORDER BY d.agent
 """
 # Open here, not yet told of its end there, and nothing else to do: only a look at its processes tells more.
+_CONFLICT = """
+UPDATE deliveries SET state = 'conflict', work = 0,
+    reason = 'the id belongs to another project, or the server refuses the session'
+WHERE target = ? AND session = ? AND since_us <= ?
+  AND accepted < (SELECT t.accepted FROM targets t WHERE t.id = deliveries.target)
+"""
 _RUNNING = """
 SELECT d.session FROM deliveries d INDEXED BY deliveries_running JOIN sessions s ON s.seq = d.session
-WHERE d.target = ? AND NOT d.ended_sent AND NOT d.work AND s.end_us IS NULL AND d.state = 'present'
+WHERE d.target = ? AND NOT d.ended_sent AND NOT d.work AND s.end_us IS NULL AND NOT s.joined AND d.state = 'present'
 """
 
 
@@ -35,6 +41,7 @@ class Delivery:
     """A session's row, and its state at the target.
 
     Attributes:
+        found: whether it was there before anything was sent from here, and what it holds is to be looked at.
         sent: when a creation was sent of which nothing was heard; None if there is none.
         work: a number that every new row of the session raises; 0 when there is nothing to do.
     """
@@ -59,6 +66,7 @@ class Delivery:
     work: int
     failures: int
     no_stats: bool
+    found: bool
 
     @property
     def is_owner(self) -> bool:
@@ -76,6 +84,8 @@ class Agent:
     name: str
     revision: int
     revision_sent: int
+    retry_us: int
+    failures: int
 
 
 class Deliveries:
@@ -92,11 +102,11 @@ class Deliveries:
         if row is None:
             return None
         id, revision, init_us, end_us, auto, tags, key, parent, joined, *rest = row
-        state, reason, rounds, sent_us, mono_us, boot, revision_sent, created, ended, work, failures, no_stats = rest
+        state, reason, rounds, sent_us, mono_us, boot, revision_sent, created, ended, work, failures, *flags = rest
         return Delivery(
             session, id, revision, init_us, end_us, bool(auto), json.loads(tags), key, parent, bool(joined), state,
             reason, rounds, None if sent_us is None else Moment(sent_us, mono_us, boot), revision_sent, bool(created),
-            bool(ended), work, failures, bool(no_stats),
+            bool(ended), work, failures, *map(bool, flags),
         )  # fmt: skip
 
     def agents(self, session: int) -> list[Agent]:
@@ -119,31 +129,61 @@ class Deliveries:
         """The server is done with the creation; whether the session is there is to be asked."""
         self._set(delivery.session, "sent_us = NULL, last_error = ?, last_error_us = ?", words, now.wall_us)
 
-    def not_created(self, delivery: Delivery, counts: bool) -> None:
-        """The session is not there. With `counts` though the server answered: after some rounds it is a conflict."""
-        rounds = delivery.rounds + counts
-        if rounds >= ROUNDS:
-            reason = "the id belongs to another project, or the server refuses the session"
-            self._set(delivery.session, "state = 'conflict', reason = ?, rounds = ?, work = 0", reason, rounds)
-        else:
-            self._set(delivery.session, "state = 'absent', sent_us = NULL, rounds = ?", rounds)
+    def put_off(self, delivery: Delivery) -> None:
+        """The session was not created: nothing was sent."""
+        self._set(delivery.session, "state = 'absent', sent_us = NULL")
+
+    def not_created(self, delivery: Delivery, now: Moment, counts: bool) -> None:
+        """The session is not there, though its creation was sent; it is tried again later.
+
+        Args:
+            counts: the server has answered. After some such rounds, over as long a time as an event may be refused, and
+                if the server has accepted something else meanwhile, the session is in conflict.
+        """
+        target, words = self._ledger.target, "its creation was sent, and it is not there"
+        failures, rounds = delivery.failures + 1, delivery.rounds + counts
+        pause = pause_us(failures, self._timing)
+        with self._ledger.transaction() as connection:
+            set_delivery(
+                connection, target, delivery.session,
+                "state = 'absent', sent_us = NULL, rounds = ?, failures = ?, retry_us = ?, last_error_us = ?, "
+                "last_error = coalesce(last_error, ?), "
+                "since_us = CASE WHEN rounds = 0 THEN ? ELSE since_us END, accepted = CASE WHEN rounds = 0 "
+                "THEN (SELECT accepted FROM targets t WHERE t.id = deliveries.target) ELSE accepted END",
+                rounds, failures, now.wall_us + pause, now.wall_us, words, now.wall_us,
+            )  # fmt: skip
+            if counts and rounds >= ROUNDS:
+                connection.execute(_CONFLICT, (target, delivery.session, now.wall_us - seconds_us(self._timing.poison)))
 
     def present(self, delivery: Delivery, created: bool, revision: int) -> None:
         """The session is there, its row as of a revision (0: what is there is not known)."""
         self._set(
             delivery.session,
             "state = 'present', reason = NULL, sent_us = NULL, rounds = 0, failures = 0, created = max(created, ?), "
-            "revision_sent = max(revision_sent, ?)",
-            created, revision,
+            "revision_sent = max(revision_sent, ?), found = max(found, NOT ? AND NOT EXISTS "
+            "(SELECT 1 FROM batches b WHERE b.session = deliveries.session AND b.target = deliveries.target))",
+            created, revision, created,
         )  # fmt: skip
 
     def agent_sent(self, agent: Agent) -> None:
         """The agent is there under the name it had."""
         with self._ledger.transaction() as connection:
             connection.execute(
-                "UPDATE agent_deliveries SET revision_sent = ? WHERE target = ? AND agent = ?",
+                "UPDATE agent_deliveries SET revision_sent = ?, retry_us = 0, failures = 0 "
+                "WHERE target = ? AND agent = ?",
                 (agent.revision, self._ledger.target, agent.number),
             )
+
+    def agent_failed(self, delivery: Delivery, agent: Agent, words: str, now: Moment) -> None:
+        """The agent was refused: it pauses, ever longer, and with it what needs it."""
+        target, failures = self._ledger.target, agent.failures + 1
+        with self._ledger.transaction() as connection:
+            connection.execute(
+                "UPDATE agent_deliveries SET retry_us = ?, failures = ? WHERE target = ? AND agent = ?",
+                (now.wall_us + pause_us(failures, self._timing), failures, target, agent.number),
+            )
+            words = f"agent {agent.name}: {words}"
+            set_delivery(connection, target, delivery.session, "last_error = ?, last_error_us = ?", words, now.wall_us)
 
     def updated(self, delivery: Delivery, ended: bool) -> None:
         """The server has the session's row as it was loaded."""
@@ -175,8 +215,13 @@ class Deliveries:
             )
 
     def withhold(self, delivery: Delivery, reason: str) -> None:
-        """Nothing of the session until it changes, or is asked for."""
-        self._set(delivery.session, "work = 0, retry_us = 0, reason = ?", reason)
+        """Nothing of the session until it changes, or is asked for; unless that has happened since it was loaded."""
+        with self._ledger.transaction() as connection:
+            connection.execute(
+                "UPDATE deliveries SET work = 0, retry_us = 0, reason = ? "
+                "WHERE target = ? AND session = ? AND work = ?",
+                (reason, self._ledger.target, delivery.session, delivery.work),
+            )
 
     def park(self, delivery: Delivery, reason: str, words: str, now: Moment) -> None:
         """Nothing of the session until somebody requeues it."""

@@ -14,6 +14,15 @@ _ROW = "SELECT retry_us, failures FROM targets WHERE id = ?"
 _PAUSE = """
 UPDATE targets SET retry_us = ?, failures = ?, last_error = ?, last_error_us = ? WHERE id = ?
 """
+_CLAIM = "UPDATE parked SET retry_us = ? WHERE target = ? AND what = 'kind' AND name = ? AND retry_us <= ?"
+# A moment that was noted while the wall clock ran ahead may lie years away: none is further than its longest period.
+_CLAMP = (
+    "UPDATE targets SET retry_us = min(retry_us, :now + :wait) WHERE id = :target",
+    "UPDATE parked SET retry_us = min(retry_us, :now + CASE what WHEN 'kind' THEN :canary ELSE :key END) "
+    "WHERE target = :target",
+    "UPDATE attempts SET retry_us = min(retry_us, :now + :canary) WHERE target = :target",
+    "UPDATE agent_deliveries SET retry_us = min(retry_us, :now + :wait) WHERE target = :target AND retry_us",
+)
 _PARKED = "SELECT what, name, retry_us FROM parked WHERE target = ?"
 _PARK = """
 INSERT INTO parked (target, what, name, since_us, retry_us, reason) VALUES (?, 'key', ?, ?, ?, ?)
@@ -54,10 +63,18 @@ class Host:
                 self._asked = False
                 self._write(None, None)
 
-    def forget(self) -> None:
-        """Tries again at once: somebody asked for it, or the machine has slept."""
+    def begin_anew(self, now: Moment) -> None:
+        """Tries again at once: the daemon has started, the machine has slept, or a clock was set."""
         with self._lock:
             self.retry_us = 0
+        timing = self._timing
+        values = {
+            "target": self._ledger.target, "now": now.wall_us, "wait": seconds_us(timing.most_wait),
+            "canary": seconds_us(timing.canary), "key": seconds_us(timing.key),
+        }  # fmt: skip
+        with self._ledger.transaction() as connection:
+            for sql in _CLAMP:
+                connection.execute(sql, values)
 
     @property
     def words(self) -> str:
@@ -85,6 +102,12 @@ class Host:
         target = self._ledger.target
         rows = self._ledger.read(lambda connection: connection.execute(_PARKED, (target,)).fetchall())
         return {(what, name): retry_us for what, name, retry_us in rows}
+
+    def claim_canary(self, kind: str, now: Moment) -> bool:
+        """The right to send the one event of a parked kind that is sent in a period; one session gets it."""
+        values = (now.wall_us + seconds_us(self._timing.canary), self._ledger.target, kind, now.wall_us)
+        with self._ledger.transaction() as connection:
+            return connection.execute(_CLAIM, values).rowcount == 1
 
     def park_key(self, name: str, reason: str, now: Moment) -> None:
         """The server does not know a key."""

@@ -123,7 +123,7 @@ def serving(settings: Settings, transport: Transport | None = None) -> Iterator[
 def uploader(ledger: Ledger, transport: Transport, authorities: Authorities, timing: Timing, clock: Clock) -> Uploader:
     """An uploader that looks again at what waited for a key or a policy: they may be others now."""
     made = Uploader(ledger, transport, authorities, timing, clock)
-    made.deliveries.wake_all()
+    made.begin_anew()
     return made
 
 
@@ -133,7 +133,7 @@ def _alone(path: Path) -> Iterator[None]:
     locks when it is closed."""
     lock = filelock.FileLock(lock_file(path), mode=0o600)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # whoever only looks whether somebody serves it holds it for a moment
     except filelock.Timeout:
         raise AnotherRuns(f"another agentops-sync serves {path} already") from None
     try:

@@ -38,8 +38,12 @@ def digest(key: ErrorKey) -> str:
     return blake2b(repr(key).encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
 
 
-def held(export: dict[str, JSON], kind: str) -> Held | None:
-    """The rows of a kind in an export; None if it has no such list."""
+def held(export: dict[str, JSON], kind: str, taken: int = 0) -> Held | None:
+    """The rows of a kind in an export; None if it has no such list.
+
+    Args:
+        taken: how many the server has certainly taken: an export with fewer is cut, at whatever number it cuts.
+    """
     rows = export.get(kind)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         return None
@@ -47,7 +51,7 @@ def held(export: dict[str, JSON], kind: str) -> Held | None:
     for row in rows:
         assert isinstance(row, dict)  # noqa: S101 - seen above; for the type checker
         ids.add(digest(error_key_of_row(row)) if kind == "errors" else str(row.get("id", "")).lower())
-    return Held(frozenset(ids), len(rows) < EXPORT_ROWS)
+    return Held(frozenset(ids), taken <= len(rows) < EXPORT_ROWS)
 
 
 def settle(

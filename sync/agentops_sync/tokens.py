@@ -43,8 +43,8 @@ class Tokens:
         """Forgets a token that the server does not take any more; whether it was of some age, so that a new one may do
         better."""
         with self._lock:
-            _, _, came_us = self._known.pop(session, ("", 0, 0))
-        return now.mono_us - came_us > seconds_us(_NEW)
+            known = self._known.pop(session, None)
+        return known is not None and now.mono_us - known[2] > seconds_us(_NEW)
 
 
 def _life(token: str, server_time: float | None) -> float:

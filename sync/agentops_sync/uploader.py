@@ -15,6 +15,7 @@ from uuid import UUID
 
 from agentops_local.analytics.owners import Status, judge, owners_of
 from agentops_sync import reconcile, wire
+from agentops_sync.adoption import adopt
 from agentops_sync.authority import Authorities, Authority, Unauthorized, Withheld
 from agentops_sync.batches import Batch, Batches
 from agentops_sync.calls import Calls, says, unknown_key
@@ -27,6 +28,7 @@ from agentops_sync.outbox import Outbox
 from agentops_sync.timing import Clock, Moment, Timing, left_us
 from agentops_sync.wire import Ended, SessionGone
 
+NEED_AGENT = ("tools", "actions")  # the server refuses those whose agent it does not know
 BATCH_BYTES = 1 << 20  # of a request, unless a single event is larger
 
 _LAST_SEEN = "SELECT max(coalesce(end_us, init_us)) FROM events WHERE session = ?"
@@ -56,7 +58,7 @@ class Uploader:
 
     def refresh(self) -> bool:
         """Looks again at sessions that wait, if there are other keys or policies now; whether there are."""
-        if not self.authorities.refresh():
+        if not self.authorities.refresh(self.clock.now().mono_us):
             return False
         self.deliveries.wake_all()
         return True
@@ -78,6 +80,11 @@ class Uploader:
             self.deliveries.gone(session)
             return False
 
+    def begin_anew(self) -> None:
+        """Looks at everything again, whatever it waits for: keys, policies, the network or the clock may be others."""
+        self.host.begin_anew(self.clock.now())
+        self.deliveries.wake_all()
+
     def look_at_processes(self) -> None:
         """Sessions whose processes have all died since get their end as it was found."""
         for session in self.deliveries.running():
@@ -97,12 +104,17 @@ class Uploader:
         waits = self._settle(delivery, authority, now)
         if isinstance(waits, bool):
             return waits
+        if delivery.found:
+            return self._adopt(delivery, authority)
         token = self._calls.token(delivery, authority)
         if token is None:
             return False
         for agent in self.deliveries.agents(delivery.session):
-            if agent.revision > agent.revision_sent:
+            if agent.revision == agent.revision_sent:
+                continue
+            if agent.retry_us <= now.wall_us:
                 return self._send_agent(delivery, authority, token, agent)
+            waits |= dict.fromkeys(NEED_AGENT if not agent.revision_sent else ["agent"], agent.retry_us)
         return self._send_what_is_new(delivery, authority, token, waits, now)
 
     def _authority(self, delivery: Delivery, now: Moment) -> Authority | None:
@@ -121,6 +133,14 @@ class Uploader:
             self.deliveries.hold(delivery, retry_us, unknown_key(authority.key_name))
             return None
         return authority
+
+    def _adopt(self, delivery: Delivery, authority: Authority) -> bool:
+        export = self._calls.get(delivery, authority, "export")
+        if export is None:
+            return False
+        agents = {agent.number: agent.id for agent in self.deliveries.agents(delivery.session)}
+        adopt(self.ledger, delivery.session, export, agents, authority.policy)
+        return True
 
     # What was sent before ---------------------------------------------------------------------------------------------
 
@@ -158,7 +178,8 @@ class Uploader:
             if export is None:
                 return False
         for batch in ripe:
-            found = None if export is None or batch.kind in cut else reconcile.held(export, batch.kind)
+            taken = self.batches.taken(delivery.session, batch.kind)
+            found = None if export is None or batch.kind in cut else reconcile.held(export, batch.kind, taken)
             if found is None and batch.kind not in cut:
                 self.deliveries.fail(delivery, f"the export has no list of {batch.kind}", self.clock.now())
                 return False
@@ -189,7 +210,7 @@ class Uploader:
         if outcome.verdict is Verdict.OK and self._calls.keep_token(delivery, authority, outcome):
             self.deliveries.present(delivery, True, 0 if delivery.end_us is not None else delivery.revision)
         elif outcome.verdict in (Verdict.NOT_SENT, Verdict.SLOW_DOWN):
-            self.deliveries.not_created(delivery, counts=False)
+            self.deliveries.put_off(delivery)
             return False
         elif outcome.verdict in (Verdict.ANSWERED, Verdict.OK, Verdict.TOO_LARGE):
             self.deliveries.answered(delivery, str(outcome), later)
@@ -204,12 +225,9 @@ class Uploader:
             self._calls.failed(delivery, authority, outcome)
             return False
         left = 0 if delivery.sent is None else left_us(delivery.sent, now, self.timing.settle)
-        if left == 0 and delivery.sent is None:
-            self.deliveries.not_created(delivery, counts=True)
-            return True
-        if left == 0:  # it was lost on the way, which is no fault of the session, however often it happens
-            self.deliveries.not_created(delivery, counts=False)
-            self.deliveries.fail(delivery, "its creation was sent, and it is not there", now)
+        if left == 0:
+            # One that was lost on the way is no fault of the session, however often that happens.
+            self.deliveries.not_created(delivery, now, counts=delivery.sent is None)
             return False
         if left is None:
             self.deliveries.creating(delivery, now)
@@ -238,7 +256,13 @@ class Uploader:
         if outcome.verdict is Verdict.OK and outcome.body == "Success":
             self.deliveries.agent_sent(agent)
             return True
-        return self._calls.failed(delivery, authority, outcome)  # an agent may be sent again: the server knows its id
+        if outcome.verdict in (Verdict.ANSWERED, Verdict.UNKNOWN, Verdict.TOO_LARGE) and not says(outcome, "API"):
+            # It may be sent again, for the server knows its id; and what needs no agent does not wait for it.
+            self.deliveries.agent_failed(delivery, agent, str(outcome), self.clock.now())
+            if outcome.status == 500:
+                self._calls.drop_token(delivery)
+            return True
+        return self._calls.failed(delivery, authority, outcome)
 
     def _send_what_is_new(
         self, delivery: Delivery, authority: Authority, token: str, waits: dict[str, int], now: Moment
@@ -251,11 +275,13 @@ class Uploader:
             if canary_us is not None and canary_us > now.wall_us:
                 waits[kind] = canary_us
                 continue
-            events = (
-                self.outbox.pick(delivery.session, kind, now.wall_us)
-                if canary_us is None
-                else self.outbox.canary(delivery.session, kind)
-            )
+            if canary_us is None:
+                events = self.outbox.pick(delivery.session, kind, now.wall_us)
+            elif self.host.claim_canary(kind, now):
+                events = self.outbox.canary(delivery.session, kind)
+            else:  # another session sends it
+                waits[kind] = now.wall_us + seconds_us(self.timing.canary)
+                continue
             if events:
                 return self._send_events(delivery, authority, token, kind, events)
             waits[kind] = self.outbox.later(delivery.session, kind) or 0
@@ -289,6 +315,9 @@ class Uploader:
         return self.ledger.read(look)
 
     def _send_events(self, delivery: Delivery, authority: Authority, token: str, kind: str, events: list[int]) -> bool:
+        # Asking for a token may have taken minutes, in which somebody has made the policy stricter.
+        if self._authority(delivery, self.clock.now()) != authority:
+            return True
         agents = {agent.number: agent.id for agent in self.deliveries.agents(delivery.session)}
         found = self.ledger.read(lambda c: wire.rows(c, events))
         wires = wire.bodies(found, kind, agents, authority.policy)
@@ -312,16 +341,18 @@ class Uploader:
             delivery.session, kind, authority.policy.name, seqs, len(body), self.clock.now(), counted, keys
         )
         outcome = self._calls.send(Request("/v2/create_events", token=token, body=body))
-        return self._events_answered(delivery, batch, outcome)
+        return self._events_answered(delivery, authority, batch, outcome)
 
-    def _events_answered(self, delivery: Delivery, batch: Batch, outcome: Outcome) -> bool:
+    def _events_answered(self, delivery: Delivery, authority: Authority, batch: Batch, outcome: Outcome) -> bool:
         now = self.clock.now()
         verdict = outcome.verdict
         if verdict is Verdict.OK and outcome.body == "Success":
             self.batches.accepted(batch, now)
             return True
-        if verdict in (Verdict.NOT_SENT, Verdict.SLOW_DOWN, Verdict.EXPIRED, Verdict.TOO_LARGE):
+        if verdict in (Verdict.NOT_SENT, Verdict.SLOW_DOWN, Verdict.EXPIRED, Verdict.TOO_LARGE, Verdict.UNUSABLE):
             self.batches.void(batch, outcome, now)
+            if verdict is Verdict.UNUSABLE:
+                return self._calls.failed(delivery, authority, outcome)
             if verdict is Verdict.EXPIRED:
                 return self._calls.expired(delivery, outcome)
             return verdict is Verdict.TOO_LARGE

@@ -12,7 +12,10 @@ from agentops_local.config import key_hash
 from agentops_sync.credentials import credentials_file, save_key
 
 
-@click.command(epilog=examples("agentops-sync login", "echo $KEY | agentops-sync login --default"))
+@click.command(
+    short_help="Keep an API key for the daemon.",
+    epilog=examples("agentops-sync login", "echo $KEY | agentops-sync login --default"),
+)
 @click.option("--default", is_flag=True, help="Also for sessions that were recorded without a key.")
 def login(default: bool) -> None:
     """Keep an API key in the file of keys, which only you can read.

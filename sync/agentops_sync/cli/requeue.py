@@ -12,7 +12,10 @@ from agentops_sync.ledger import Ledger
 from agentops_sync.requeue import requeue as send_again
 
 
-@click.command(epilog=examples("agentops-sync requeue", "agentops-sync requeue last --uncertain"))
+@click.command(
+    short_help="Send again what was given up.",
+    epilog=examples("agentops-sync requeue", "agentops-sync requeue last --uncertain"),
+)
 @click.argument("session", required=False)
 @connection_options
 @click.option("--uncertain", is_flag=True, help="Also errors that the server may have: those it will have twice.")

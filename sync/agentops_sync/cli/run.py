@@ -50,9 +50,10 @@ def run(ctx: click.Context, quiet: bool) -> None:
 
 
 @click.command(
+    short_help="Upload what is there, and exit.",
     epilog=examples(
         "agentops-sync once", "agentops-sync once --endpoint http://127.0.0.1:8420", "agentops-sync once --dry-run"
-    )
+    ),
 )
 @connection_options
 @click.option("--dry-run", is_flag=True, help="Print the requests, one JSON object a line, and send nothing.")

@@ -11,7 +11,9 @@ from agentops_sync.service import make_service
 
 
 @click.command(
-    "install-service", epilog=examples("agentops-sync install-service", "agentops-sync install-service --print")
+    "install-service",
+    short_help="Have the system run the daemon.",
+    epilog=examples("agentops-sync install-service", "agentops-sync install-service --print"),
 )
 @connection_options
 @click.option("--print", "shown", is_flag=True, help="Print the service file, and write nothing.")

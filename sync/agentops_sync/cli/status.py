@@ -17,9 +17,10 @@ _COLOURS = {"dead": "red", "uncertain": "yellow", "conflict": "red", "parked": "
 
 
 @click.command(
+    short_help="Show how far the upload has come.",
     epilog=examples(
         "agentops-sync status", "agentops-sync status --all", "agentops-sync status --json | jq '.[].events'"
-    )
+    ),
 )
 @connection_options
 @click.option("--all", "every", is_flag=True, help="Also the sessions of which all is sent.")

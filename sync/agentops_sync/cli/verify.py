@@ -17,7 +17,10 @@ from agentops_sync.verify import KINDS, Verdicts, Verifier
 _SHOWN = 10
 
 
-@click.command(epilog=examples("agentops-sync verify last", "agentops-sync verify 0190a7c2 --repair"))
+@click.command(
+    short_help="Compare a session with what the server holds.",
+    epilog=examples("agentops-sync verify last", "agentops-sync verify 0190a7c2 --repair"),
+)
 @click.argument("session")
 @connection_options
 @click.option("--repair", is_flag=True, help="Send what is missing, and the session's row if it differs.")
@@ -85,7 +88,7 @@ def _tell(found: Verdicts) -> None:
     for kind, count in found.foreign.items():
         click.echo(f"from elsewhere: {count:,} {kind}")
     for name, more in found.stats.items():
-        count = many(abs(more), name.removesuffix("s"))
-        click.echo(f"the server's statistics say {count} {'more' if more > 0 else 'fewer'} than it holds")
+        events = many(abs(more), name.removesuffix("s"))
+        click.echo(f"the server's statistics say {events} {'more' if more > 0 else 'fewer'} than it holds")
     if found.agrees:
         click.echo(styled("everything recorded is on the server, once, as it was sent", fg="green"))
