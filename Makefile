@@ -42,11 +42,15 @@ format: $(READY)  ## Put the code into its format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY)  ## Measure recording, growth, contention and a long conversation
+bench: $(READY)  ## Measure recording, growth, contention, a long conversation and uploading
 	$(BIN)/python -m benchmarks.record
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.contention
 	$(BIN)/python -m benchmarks.conversation
+	$(BIN)/python -m benchmarks.drain
+	$(BIN)/python -m benchmarks.beside
+	$(BIN)/python -m benchmarks.idle
+	$(BIN)/python -m benchmarks.backlog
 
 docs: $(READY)  ## Write the help texts into the docs anew, then test the docs
 	$(BIN)/cog -r $(PROSE)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from time import monotonic
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
@@ -138,7 +139,50 @@ class _NoNetrc(AuthBase):
         return r
 
 
-class _Connection(urllib3.connection.HTTPSConnection):
+class _Limit:
+    """A limit to the time that one answer takes, each byte of which may come in time: then its connection is broken
+    off. The connection finds it by the thread."""
+
+    here = threading.local()
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Limit:
+        self.here.limit = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._timer.cancel()
+        del self.here.limit
+
+    def watch(self, socket: socket.socket | None) -> None:
+        """The answer is to come by this connection."""
+        self._socket = socket
+        if self.is_over:
+            self._end()
+
+    def _end(self) -> None:
+        self.is_over = True
+        if self._socket is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # of TLS, too: its own is not for two threads
+
+
+class _Plain(urllib3.connection.HTTPConnection):
+    """Has its answer limited."""
+
+    def getresponse(self, *args: Any, **kwargs: Any) -> Any:
+        """The beginning of the answer."""
+        _Limit.here.limit.watch(self.sock)
+        return super().getresponse(*args, **kwargs)
+
+
+class _Connection(_Plain, urllib3.connection.HTTPSConnection):
     """Tells a connection that could not be set up, whether by TCP, a proxy or TLS, from one that broke with a request
     under way. urllib3 gives both the same exceptions (SSLError; behind a proxy even ProxyError for a lost answer), and
     only the first is proof that nothing was sent."""
@@ -153,6 +197,10 @@ class _Connection(urllib3.connection.HTTPSConnection):
             raise urllib3.exceptions.NewConnectionError(self, f"{type(error).__name__}: {error}") from error
 
 
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
 class _Pool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _Connection
 
@@ -160,7 +208,7 @@ class _Pool(urllib3.HTTPSConnectionPool):
 class _Adapter(requests.adapters.HTTPAdapter):
     """Makes such connections, with a proxy and without."""
 
-    _POOLS: ClassVar = {"http": urllib3.HTTPConnectionPool, "https": _Pool}
+    _POOLS: ClassVar = {"http": _PlainPool, "https": _Pool}
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """For connections of one's own."""
@@ -201,18 +249,20 @@ class Client:
 
     def send(self, request: Request) -> Outcome:
         """Makes one attempt. Never raises what the network does."""
-        until = monotonic() + _ANSWERS * self._timeout[1]
+        limit = _Limit(_ANSWERS * self._timeout[1])
         try:
-            with self._session().request(
-                request.method,
-                self.url + request.path,
-                data=request.body,
-                headers=request.headers(),
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                content = _read(answer, until)
+            with limit:
+                answer = self._session().request(
+                    request.method,
+                    self.url + request.path,
+                    data=request.body,
+                    headers=request.headers(),
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
+                )
+                with answer:
+                    content = _read(answer, limit)
         except requests.exceptions.InvalidHeader:
             # In words of our own: theirs quote the token.
             return Outcome(Verdict.UNUSABLE, words="the token or key cannot stand in a header")
@@ -238,7 +288,8 @@ class Client:
             session.auth = _NoNetrc()
             # What may go in plain text to this machine only must not go to a proxy of the environment.
             session.trust_env = self.url.startswith("https:")
-            session.mount("https://", _Adapter())
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, _Adapter())
             session.headers.update({"User-Agent": f"agentops-sync/{__version__}", "Accept": "application/json"})
             self._sessions.append(session)
         return session
@@ -292,16 +343,16 @@ def normal_endpoint(endpoint: str) -> str:
     return f"{parts.scheme}://{host}{port}{path}"
 
 
-def _read(answer: requests.Response, until: float) -> bytes | None:
-    """The body of an answer; None if it is too long, or takes too long: each of its pieces may come in time."""
+def _read(answer: requests.Response, limit: _Limit) -> bytes | None:
+    """The body of an answer; None if it is too long, or takes too long."""
     pieces: list[bytes] = []
     size = 0
     for piece in answer.iter_content(1 << 16):
         pieces.append(piece)
         size += len(piece)
-        if size > _LARGEST or monotonic() > until:
+        if size > _LARGEST:
             return None
-    return b"".join(pieces)
+    return None if limit.is_over else b"".join(pieces)  # broken off it may look like one that has ended
 
 
 def _is_unsent(error: BaseException) -> bool:

@@ -3,6 +3,7 @@ lock."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -77,18 +78,20 @@ class Settings:
         """How long to wait for what: the defaults, and `AGENTOPS_SYNC_TIMING` ("settle=5,poll=0.1"), in seconds.
 
         Raises:
-            WrongUse: there is no such period, or it is no number.
+            WrongUse: there is no such period, or it is no number from 0 on (of `share`: over 0, and at most 1).
         """
         known = {one.name for one in fields(Timing)}
         changed: dict[str, float] = {}
         for part in filter(None, self.environ.get(TIMING_VARIABLE, "").split(",")):
             name, _, value = part.strip().partition("=")
             try:
-                changed[name] = float(value)
+                number = changed[name] = float(value)
             except ValueError:
-                name = ""
-            if name not in known:
+                name, number = "", 0.0
+            if name not in known or not 0 <= number < math.inf:
                 raise WrongUse(f"{TIMING_VARIABLE}: {part!r} is none of {', '.join(sorted(known))} with a number")
+            if name == "share" and not 0 < number <= 1:
+                raise WrongUse(f"{TIMING_VARIABLE}: {part!r}: a share of the time is over 0, and at most 1")
         return replace(Timing(), **changed)
 
 
@@ -114,7 +117,7 @@ def serving(settings: Settings, transport: Transport | None = None) -> Iterator[
         url = settings.url()
         uploaders = []
         for path in settings.paths():
-            ledger = Ledger(path, url)
+            ledger = Ledger(path, url, timing.share)
             stack.callback(ledger.close)
             uploaders.append(uploader(ledger, transport, settings.authorities(path), timing, clock))
         yield uploaders

@@ -31,6 +31,7 @@ class Timing:
         poll: from one look at the database for new rows to the next.
         running: from one look whether the processes of open sessions live to the next.
         connect, read: time-outs of one request.
+        share: of the time (0 to 1, no period), that the ledger may keep recorders waiting while there are any.
     """
 
     settle: float = 60.0
@@ -46,6 +47,7 @@ class Timing:
     running: float = 60.0
     connect: float = 10.0
     read: float = 120.0
+    share: float = 0.1
 
     def settling(self, kind: str) -> float:
         """The settle time of a kind of events."""

@@ -8,12 +8,14 @@ import shlex
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentops_sync.policy import Policies
 from tests.fakes.agentops_api import AgentOpsAPI
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,9 +31,9 @@ def blocks(language: str) -> list[Any]:
     return found
 
 
-def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(*command: str, folder: Path, told: str = "") -> subprocess.CompletedProcess[str]:
     """Runs a command in a folder, as a user would."""
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=folder, input=told, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -51,9 +53,28 @@ def test_python(code: str, project: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentOpsAPI]:
+    """A look-alike of AgentOps, to which is uploaded whatever does not say otherwise."""
+    with AgentOpsAPI(actions_work=True) as running:
+        monkeypatch.setenv("AGENTOPS_API_ENDPOINT", running.url)
+        monkeypatch.setenv("AGENTOPS_API_KEY", running.api_key)
+        yield running
+
+
+@pytest.fixture
+def uploaded(recorded: Path, server: AgentOpsAPI) -> Path:
+    """That project, uploaded."""
+    done = run(sys.executable, "-m", "agentops_sync", "once", folder=recorded)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return recorded
+
+
 @pytest.mark.parametrize("query", blocks("sql"))
-def test_sql(query: str, recorded: Path) -> None:
-    """Every SQL example finds something in what the README's example recorded."""
+def test_sql(query: str, recorded: Path, request: pytest.FixtureRequest) -> None:
+    """Every SQL example finds something in what the README's example recorded, or in what of it was uploaded."""
+    if "egress" in query:
+        request.getfixturevalue("uploaded")
     with closing(sqlite3.connect(recorded / ".agentops" / "agentops.db")) as connection:
         assert connection.execute(query).fetchall()
 
@@ -85,6 +106,29 @@ def test_sync_commands(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             done = run(sys.executable, "-m", "agentops_sync", *shlex.split(line), folder=recorded)
             assert done.returncode == 0, done.stdout + done.stderr
             assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_policies(text: str, project: Path) -> None:
+    """Every upload policy that the docs show can be understood."""
+    (project / "sync.toml").write_text(text, encoding="utf-8")
+    assert Policies.load(project / "agentops.db").for_session("", [], None).name
+
+
+def sync_commands() -> list[str]:
+    """The agentops-sync commands of the page about uploading, comments removed, in its order."""
+    text = (ROOT / "docs" / "sync.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\$ (agentops-sync .*?)(?:\s+#.*)?$", text, re.M)
+    return [line for line in lines if not line.endswith(" run")]  # it never ends by itself
+
+
+@pytest.mark.parametrize("command", sync_commands())
+def test_commands_of_the_page_about_uploading(command: str, uploaded: Path, server: AgentOpsAPI) -> None:
+    """Every command that the page about uploading shows works on what was uploaded."""
+    words = shlex.split(command)[1:]
+    told = server.api_key if words == ["login"] else ""
+    done = run(sys.executable, "-m", "agentops_sync", *words, folder=uploaded, told=told)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_help_in_the_docs() -> None:
