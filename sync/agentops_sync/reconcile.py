@@ -18,6 +18,7 @@ from agentops_sync.timing import Moment
 EXPORT_ROWS = 1000  # of a kind; more may be there
 # An error is counted before and after only where the export may not show it: this many before the cut.
 COUNTED_FROM = EXPORT_ROWS - 100
+_ROUND = 50  # rows; a cut is at a multiple of it
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,12 @@ class Held:
     Attributes:
         ids: of the rows, in lower case; for errors the digests of their keys.
         is_whole: whether it is all, so that what is not among them is not there.
+        rows: how many they were.
     """
 
     ids: frozenset[str]
     is_whole: bool
+    rows: int = 0
 
 
 def digest(key: ErrorKey) -> str:
@@ -51,7 +54,18 @@ def held(export: dict[str, JSON], kind: str, taken: int = 0) -> Held | None:
     for row in rows:
         assert isinstance(row, dict)  # noqa: S101 - seen above; for the type checker
         ids.add(digest(error_key_of_row(row)) if kind == "errors" else str(row.get("id", "")).lower())
-    return Held(frozenset(ids), taken <= len(rows) < EXPORT_ROWS)
+    return Held(frozenset(ids), taken <= len(rows) < EXPORT_ROWS, len(rows))
+
+
+def wants_count(batch: Batch, found: Held | None) -> bool:
+    """Whether the server's count of errors may tell more than an export: whether what it lacks is there, or whether it
+    was cut just where everything that is certain ends. Only a round number of rows looks like a cut: the server counts
+    refused errors as well, so its count alone would make every refusal a doubt."""
+    if batch.kind != "errors":
+        return False
+    if found is None or not found.is_whole:
+        return batch.errors_before is not None
+    return found.rows > 0 and found.rows % _ROUND == 0 and not found.ids.issuperset(batch.keys)
 
 
 def settle(
@@ -67,7 +81,7 @@ def settle(
     names = dict(zip(batch.events, batch.keys, strict=False)) if batch.kind == "errors" else ids
     present = [event for event in batch.events if found is not None and names.get(event) in found.ids]
     missing = [event for event in batch.events if event not in present]
-    if found is not None and found.is_whole:
+    if found is not None and found.is_whole and (errors_now is None or errors_now <= found.rows):
         batches.settle(batch, now, done=present, absent=missing)
     elif batch.kind == "errors":
         _settle_errors(batches, batch, present, missing, errors_now, now)

@@ -184,7 +184,7 @@ class Uploader:
                 self.deliveries.fail(delivery, f"the export has no list of {batch.kind}", self.clock.now())
                 return False
             errors: int | None = None
-            if batch.kind == "errors" and batch.errors_before is not None and not (found and found.is_whole):
+            if reconcile.wants_count(batch, found):
                 stats = self._calls.get(delivery, authority, "stats")
                 if stats is None:
                     return False
