@@ -111,7 +111,7 @@ CASES = {
         me.many(5)
         me.recorder.close()
         fill()
-        me.many(20)
+        me.many(100)
         say("unstored", me.database.unstored)
         free()
         me.many(5)
