@@ -89,21 +89,8 @@ class SqliteWriter:
             attempt += 1
 
     def _attempt(self, work: Callable[[sqlite3.Connection, int], T]) -> T:
-        file = self._file
-        try:
-            file.take_turn()
-            connection = file.ready()
-            file.set_durability(True)
-            connection.execute("BEGIN IMMEDIATE")
-            done = work(connection, file.epoch)
-            connection.execute("COMMIT")
-            file.tidy()
-            return done
-        except BaseException:
-            file.roll_back()
-            raise
-        finally:
-            file.lock.release()
+        with self._file.transaction() as connection:
+            return work(connection, self._file.epoch)
 
     def _mend(self, error: Exception) -> bool:
         """Whether trying again makes sense: a row that was erased meanwhile is written anew."""

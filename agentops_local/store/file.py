@@ -14,7 +14,8 @@ import gc
 import os
 import sqlite3
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentops_local.log import logger
@@ -112,6 +113,27 @@ class DatabaseFile:
             return self._open()
         self._abandon(connection, what)
         return self._open()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction under the writers' lock that survives a power cut; undone when the block raises.
+
+        Raises:
+            sqlite3.Error, OSError, StoreFault, DatabaseUnusable: it could not be made.
+        """
+        try:
+            self.take_turn()
+            connection = self.ready()
+            self.set_durability(True)
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+            self.tidy()
+        except BaseException:
+            self.roll_back()
+            raise
+        finally:
+            self.lock.release()
 
     def set_patience(self, patient: bool) -> None:
         """How long to wait for others: with patience as long as it may take, else for a moment. A store that could not

@@ -58,23 +58,14 @@ class Ledger:
         Raises:
             sqlite3.Error, OSError, StoreFault, DatabaseUnusable: it could not be made.
         """
-        file = self._file
         with self._mutex:
             self._leave_room()
             began = monotonic()
             try:
-                self._take_turn()
-                connection = self._ready()
-                file.set_durability(True)
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-                file.tidy()
-            except BaseException:
-                file.roll_back()
-                raise
+                self._look()
+                with self._file.transaction() as connection:
+                    yield self._known(connection)
             finally:
-                file.lock.release()
                 ended = monotonic()
                 self._turn_after = ended + (ended - began) * (1 / self._share - 1)
 
@@ -94,7 +85,8 @@ class Ledger:
         with self._mutex:
             if not self._file.is_open:
                 try:
-                    self._take_turn()
+                    self._look()
+                    self._file.take_turn()
                     self._ready()
                 finally:
                     self._file.lock.release()
@@ -149,13 +141,12 @@ class Ledger:
                 lock.release()
                 lock.close()
 
-    def _take_turn(self) -> None:
-        self._look()  # first: the turn itself makes a folder that is gone, and an empty file in it
-        self._file.take_turn()
-
     def _ready(self) -> sqlite3.Connection:
         self._look()
-        connection = self._file.ready()
+        return self._known(self._file.ready())
+
+    def _known(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """The connection, if it may be used: see `one_file`."""
         if connection is not self._connection:
             self._connection = connection
             self._opening += 1
@@ -164,5 +155,6 @@ class Ledger:
         return connection
 
     def _look(self) -> None:
+        """Before the turn is taken, for that makes a folder that is gone, and an empty file in it."""
         if not self._file.path.is_file():
             raise DatabaseUnusable(f"there is no database at {self.path}")
