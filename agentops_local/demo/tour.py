@@ -1,6 +1,6 @@
 """The tour: what `agentops-local demo` goes through, step by step, on real processes in a folder of its own.
 
-A step is a heading and a function; a later release adds its own (uploading, verifying) to `STEPS`.
+A step is a heading and a function; `STEPS` lists them in order.
 """
 
 from __future__ import annotations
