@@ -6,11 +6,13 @@ Inside, a time is an int of microseconds since 1970-01-01 UTC; outside, ISO 8601
 from __future__ import annotations
 
 import os
+import re
 import time
 from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_FRACTION = re.compile(r"[.,](\d+)")
 _MICROSECOND = timedelta(microseconds=1)
 # The text of the last whole second seen: formatting a date costs 2 µs, and events come many to a second.
 _second: tuple[int, str] = (-1, "")
@@ -41,8 +43,7 @@ def parse_us(stamp: object) -> int | None:
     epoch. None for anything that is no time."""
     try:
         if isinstance(stamp, str):
-            text = stamp[:-1] + "+00:00" if stamp[-1:] in ("Z", "z") else stamp  # Python 3.10 knows no Z
-            stamp = datetime.fromisoformat(text)
+            stamp = _from_iso(stamp)
         if isinstance(stamp, datetime):
             if stamp.tzinfo is None:
                 stamp = stamp.replace(tzinfo=timezone.utc)
@@ -53,6 +54,15 @@ def parse_us(stamp: object) -> int | None:
     except (ValueError, OverflowError):
         return None
     return None
+
+
+def _from_iso(text: str) -> datetime:
+    if text[-1:] in ("Z", "z"):  # Python 3.10 knows no Z
+        text = text[:-1] + "+00:00"
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # nor a fraction of other than 3 or 6 digits
+        return datetime.fromisoformat(_FRACTION.sub(lambda found: f".{found[1][:6]:0<6}", text, count=1))
 
 
 def new_id_bytes() -> bytes:
