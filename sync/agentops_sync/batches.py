@@ -73,8 +73,8 @@ SELECT coalesce(sum(json_array_length(events)), 0) FROM (
     SELECT events FROM batches WHERE session = ? AND kind = ? AND target = ? AND state IN ('ok', 'settled') LIMIT 1000)
 """
 _TAKEN = _KIND_SIZE.replace("IN ('ok', 'settled')", "= 'ok'")
-# Session by session: ids are unique within one, so that there is no index over all of them.
 _HERE = "SELECT seq FROM events WHERE seq IN (SELECT value FROM json_each(?))"
+# Session by session: ids are unique within one, so that there is no index over all of them.
 _HELD_ELSEWHERE = """
 SELECT 1 FROM sessions s CROSS JOIN events e ON e.session = s.seq
 WHERE e.id = (SELECT id FROM events WHERE seq = ?) AND e.seq <> ? LIMIT 1

@@ -23,13 +23,14 @@ SELECT d.agent, d.id, a.name, a.revision, d.revision_sent, d.retry_us, d.failure
 FROM agent_deliveries d INDEXED BY agent_deliveries_by_session JOIN agents a ON a.seq = d.agent
 WHERE d.target = ? AND d.session = ? ORDER BY d.agent
 """
-# Open here, not yet told of its end there, and nothing else to do: only a look at its processes tells more.
+# Not while the server accepts nothing at all: then it is ill, and no session is at fault.
 _CONFLICT = """
 UPDATE deliveries SET state = 'conflict', work = 0,
     reason = 'the id belongs to another project, or the server refuses the session'
 WHERE target = ? AND session = ? AND since_us <= ?
   AND accepted < (SELECT t.accepted FROM targets t WHERE t.id = deliveries.target)
 """
+# Open here, not yet told of its end there, and nothing else to do: only a look at its processes tells more.
 _RUNNING = """
 SELECT d.session FROM deliveries d INDEXED BY deliveries_running JOIN sessions s ON s.seq = d.session
 WHERE d.target = ? AND NOT d.ended_sent AND NOT d.work AND s.end_us IS NULL AND NOT s.joined AND d.state = 'present'

@@ -77,10 +77,10 @@ SELECT min(a.retry_us)
 FROM uploads u INDEXED BY uploads_unsent JOIN attempts a ON a.target = u.target AND a.event = u.event
 WHERE u.target = ? AND u.session = ? AND u.kind = ? AND u.state = 'pending'
 """
-# One that was never refused tells more of the kind than one that was.
 _PROGRESS = """
 SELECT count(*) FILTER (WHERE state IN ('pending', 'flying')), count(*) FROM uploads WHERE target = ?
 """
+# One that was never refused tells more of the kind than one that was.
 _CANARY = """
 SELECT u.event
 FROM uploads u INDEXED BY uploads_unsent LEFT JOIN attempts a ON a.target = u.target AND a.event = u.event
