@@ -11,10 +11,10 @@ PROSE  := README.md $(wildcard docs/*.md)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test lint type format bench docs build clean
+.PHONY: help venv demo test reliability lint type format bench docs build clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(READY)  ## Build .venv with the library and the tools of development
 
@@ -29,6 +29,9 @@ demo: $(READY)  ## Record a small run and look at it, offline
 
 test: $(READY)  ## Run the tests, two at a time
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+reliability: $(READY)  ## Run the battery of faults alone, and keep its scorecard in build/
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/reliability --scorecard build/scorecard.json
 
 lint: $(READY)  ## Check style, format and the direction of imports
 	$(BIN)/ruff check

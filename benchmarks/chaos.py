@@ -1,7 +1,7 @@
 """Storms: runs that are uploaded through faults and kills, by the hundred.
 
-Each is the one that `tests.sync.chaos` describes, with a seed of its own: 28 % of the requests meet a fault, 2 % of the
-events are poison, the daemon is killed six times. From `unsettled` to `excess` every figure has to be 0; `drift` is by
+Each is the one that `tests/reliability/tools/chaos.py` describes, with a seed of its own: 28 % of the requests meet a
+fault, 2 % of the events are poison, the daemon is killed six times. From `unsettled` to `excess` every figure has to be 0; `drift` is by
 how much the server's statistics count too much, which no client can prevent (docs/sync.md, "What cannot be exact").
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.common import options, show, surroundings, workplace
-from tests.sync.chaos import Figures, storm
+from tests.reliability.tools.chaos import Figures, storm
 
 _MUST_BE_ZERO = ("unsettled", "lost", "doubled", "altered", "given_up", "false_done", "unfinished", "excess")
 _COLUMNS = ("seed", "events", "poisoned", "requests", "stormy", "faults", "kills", *_MUST_BE_ZERO, "drift")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.reliability.scorecard"]  # its table needs the reports of every worker
+
 # A shared machine promises nothing about time, so no property does; a failure prints what replays it.
 settings.register_profile("house", deadline=None, print_blob=True)
 settings.load_profile("house")

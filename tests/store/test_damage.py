@@ -18,7 +18,7 @@ from agentops_local.event import ToolEvent
 from agentops_local.recorder.recorder import Recorder
 from agentops_local.recorder.state import SessionState
 from agentops_local.store import connection as opening
-from tests.faults.harness import DB, Program, check, examine, query
+from tests.reliability.tools.crash import DB, Program, check, examine, query
 
 OLD = "0190a000-0000-7000-8000-0000000000aa"
 SESSION = "0190a000-0000-7000-8000-0000000000bb"

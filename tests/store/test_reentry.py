@@ -19,8 +19,8 @@ from agentops_local.recorder import writes
 from agentops_local.recorder.recorder import Recorder
 from agentops_local.recorder.state import SessionState
 from agentops_local.store import schema
-from tests.faults.harness import DB, SESSION, Program, acks, check, query
-from tests.faults.inside import conversation
+from tests.reliability.tools.crash import DB, SESSION, Program, acks, check, query
+from tests.reliability.tools.inside import conversation
 
 
 def _llm(number: int) -> LLMEvent:

@@ -21,7 +21,7 @@ from agentops_local.recorder.recorder import Recorder
 from agentops_local.recorder.state import SessionState
 from agentops_local.store.connection import connect_readonly
 from agentops_local.store.location import find_database
-from tests.faults.harness import DB, SESSION, Program, check, query
+from tests.reliability.tools.crash import DB, SESSION, Program, check, query
 
 root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
 

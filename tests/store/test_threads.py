@@ -11,7 +11,7 @@ from pathlib import Path
 from agentops_local.event import ErrorEvent, LLMEvent, ToolEvent
 from agentops_local.recorder.recorder import Recorder
 from agentops_local.recorder.state import SessionState
-from tests.faults.harness import DB, SESSION, Program, acks, check, query
+from tests.reliability.tools.crash import DB, SESSION, Program, acks, check, query
 
 
 def _open_files() -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import SESSION, Program, acks, check, listen, query, scaled
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import SESSION, Program, acks, check, listen, query, scaled
 
 OPENERS = 16
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, acks, check, flat, query, scaled
-from tests.faults.test_fork import FORK, HOWS
+from tests.reliability.conftest import Spawn
+from tests.reliability.test_03_fork import FORK, HOWS
+from tests.reliability.tools.crash import DB, SESSION, acks, check, flat, query, scaled
 
 HANDLER = """
 from agentops_local.recorder.writes import SessionWrite

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from agentops_local.store.location import fallback_database
-from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, acks, check, query
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import DB, SESSION, acks, check, query
 
 WRITER = """
 import sys

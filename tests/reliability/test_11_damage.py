@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, acks, check
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import DB, SESSION, acks, check
 
 WRITER = """
 import sys

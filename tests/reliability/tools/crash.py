@@ -18,9 +18,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults.inside import conversation
+from tests.reliability.scorecard import Score
+from tests.reliability.tools.inside import conversation
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCALE = float(os.environ.get("AGENTOPS_TEST_SCALE", "1"))  # read before the tests take such variables away
 PATIENCE = 60.0  # seconds until a silent program counts as hung
 
@@ -29,7 +30,7 @@ DB = ".agentops/agentops.db"
 
 # Forking a process that has threads is what some of the programs do on purpose.
 _QUIET = "ignore:This process:DeprecationWarning"
-_BEGIN = "from tests.faults.inside import *\n"
+_BEGIN = "from tests.reliability.tools.inside import *\n"
 
 
 def scaled(count: int) -> int:
@@ -200,11 +201,14 @@ def examine(*dbs: Path | str) -> Truth:
     return Truth(events, sessions, owners, lost)
 
 
-def check(promised: Iterable[str], *dbs: Path | str) -> Truth:
-    """Every promised event is there, and none twice."""
+def check(promised: Iterable[str], *dbs: Path | str, score: Score | None = None) -> Truth:
+    """Every promised event is there, and none twice; the figures go to the scorecard first."""
+    promised = set(promised)
     truth = examine(*dbs)
-    missing = set(promised) - set(truth.events)
-    assert not missing, f"{len(missing)} acknowledged events are lost"
+    missing = promised - set(truth.events)
     doubled = [event for event, times in truth.events.items() if times > 1]
+    if score is not None:
+        score.add(len(promised), lost=len(missing), doubled=len(doubled))
+    assert not missing, f"{len(missing)} acknowledged events are lost"
     assert not doubled, f"{len(doubled)} events are doubled"
     return truth

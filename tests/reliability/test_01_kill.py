@@ -6,8 +6,8 @@ import random
 from functools import partial
 from pathlib import Path
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, Program, acks, check, listen, scaled
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import DB, SESSION, Program, acks, check, listen, scaled
 
 WRITER = """
 import sys

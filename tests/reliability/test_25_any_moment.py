@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import SESSION, check, scaled
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import SESSION, check, scaled
 
 # Runs `scene` for many numbers, each with a database of its own. Words said: what was said, of whom, what, which.
 STAGE = """

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import Program
+from tests.reliability.tools.crash import Program
+from tests.sync.conftest import api, machine, machines
+
+__all__ = ["Spawn", "api", "machine", "machines", "spawn"]  # the fixtures of the uploader's rows are those of its tests
 
 Spawn = Callable[..., Program]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, acks, check, listen, scaled
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import DB, SESSION, acks, check, listen, scaled
 
 
 def test_many_writers(project: Path, spawn: Spawn) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, ROOT, SESSION, acks, check
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import DB, ROOT, SESSION, acks, check
 
 # All that a process does with a database in its life: makes it, forks, loses it, finds it damaged, copies it.
 LIFE = """
@@ -78,7 +78,7 @@ def test_nothing_opens_the_database_but_sqlite(project: Path) -> None:
         pytest.skip("strace is not installed")
     command = [
         *("strace", "-f", "-y", "-e", "trace=open,openat,openat2,creat", "-o", "trace"),
-        *(sys.executable, "-c", f"from tests.faults.inside import *\n{LIFE}", str(project / DB), SESSION),
+        *(sys.executable, "-c", f"from tests.reliability.tools.inside import *\n{LIFE}", str(project / DB), SESSION),
     ]
     done = subprocess.run(command, env={**_environment(), "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     if "ptrace" in done.stderr and done.returncode:

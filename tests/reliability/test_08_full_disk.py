@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, Program, acks, check, flat, query
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import DB, SESSION, Program, acks, check, flat, query
 
 # `fill()` makes the disk full, `free()` takes what filled it away. With the limit it is files that may not grow.
 DISK = """

@@ -1,4 +1,4 @@
-"""The whole of it, in a storm: see `tests.sync.chaos`. `python -m benchmarks.chaos` does more of the same."""
+"""The whole of it, in a storm: see `tools/chaos.py`. `python -m benchmarks.chaos` does more of the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sync.chaos import storm
+from tests.reliability.tools.chaos import storm
 
 EVENTS = 480
 

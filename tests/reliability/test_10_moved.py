@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, Program, acks, check, examine
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import DB, SESSION, Program, acks, check, examine
 
 FOLDER = Path(DB).parent
 OTHER = "0190a000-0000-7000-8000-000000000002"

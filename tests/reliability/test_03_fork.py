@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, acks, check, flat
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import DB, SESSION, acks, check, flat
 
 HOWS = ("os", "multiprocessing", "c")
 

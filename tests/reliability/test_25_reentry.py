@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Spawn
-from tests.faults.harness import DB, SESSION, acks, check, flat, scaled
+from tests.reliability.conftest import Spawn
+from tests.reliability.tools.crash import DB, SESSION, acks, check, flat, scaled
 
 BEGIN = """
 import atexit, gc, os, signal, sys, threading, time, weakref
