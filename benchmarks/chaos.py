@@ -1,8 +1,9 @@
 """Storms: runs that are uploaded through faults and kills, by the hundred.
 
 Each is the one that `tests/reliability/tools/chaos.py` describes, with a seed of its own: 28 % of the requests meet a
-fault, 2 % of the events are poison, the daemon is killed six times. From `unsettled` to `excess` every figure has to be 0; `drift` is by
-how much the server's statistics count too much, which no client can prevent (docs/sync.md, "What cannot be exact").
+fault, 2 % of the events are poison, the daemon is killed six times. From `unsettled` to `excess` every figure has to be
+0; `drift` is by how much the server's statistics count too much, which no client can prevent (docs/sync.md, "What
+cannot be exact").
 """
 
 from __future__ import annotations
