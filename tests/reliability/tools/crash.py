@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import selectors
 import signal
 import sqlite3
@@ -22,7 +23,9 @@ from tests.reliability.scorecard import Score
 from tests.reliability.tools.inside import conversation
 
 ROOT = Path(__file__).parents[3]
-SCALE = float(os.environ.get("AGENTOPS_TEST_SCALE", "1"))  # read before the tests take such variables away
+# Read before the tests take such variables away.
+SCALE = float(os.environ.get("AGENTOPS_TEST_SCALE", "1"))
+_SEED = os.environ.get("AGENTOPS_TEST_SEED", "")
 PATIENCE = 60.0  # seconds until a silent program counts as hung
 
 SESSION = "0190a000-0000-7000-8000-000000000001"
@@ -36,6 +39,11 @@ _BEGIN = "from tests.reliability.tools.inside import *\n"
 def scaled(count: int) -> int:
     """A number of repetitions: AGENTOPS_TEST_SCALE=10 makes the faults ten times as many."""
     return max(1, round(count * SCALE))
+
+
+def seed() -> int:
+    """Where a test draws its chances from: AGENTOPS_TEST_SEED, or another number each time. A test prints it."""
+    return int(_SEED) if _SEED else random.randrange(1 << 32)
 
 
 def flat(source: str) -> str:
