@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ def spawn(project: Path) -> Iterator[Spawn]:
     """Starts programs in the project's folder, and ends them with the test."""
     programs: list[Program] = []
 
-    def start(source: str, *args: object, environment: dict[str, str] | None = None) -> Program:
-        programs.append(Program(source, *args, environment=environment))
+    def start(source: str, *args: object, **how: Any) -> Program:
+        programs.append(Program(source, *args, **how))
         return programs[-1]
 
     yield start

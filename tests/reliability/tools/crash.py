@@ -52,12 +52,15 @@ def flat(source: str) -> str:
 
 
 class Program:
-    """A Python program in a process of its own, in the current folder; `sys.argv[1:]` are the arguments."""
+    """A Python program in a process of its own, in the current folder; `sys.argv[1:]` are the arguments. `begin` is put
+    before it: what the fault tests are written with, or nothing for a program that uses only what users do."""
 
-    def __init__(self, source: str, *args: object, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, source: str, *args: object, environment: dict[str, str] | None = None, begin: str = _BEGIN
+    ) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`; a pipe could fill up
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _BEGIN + flat(source), *map(str, args)],
+            [sys.executable, "-c", begin + flat(source), *map(str, args)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
