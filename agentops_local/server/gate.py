@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from agentops_local.server.refusal import Refusal
 
 _SLASHES = re.compile("/{2,}")
+# Nothing else may stand in a Host header: what is passed over here, another program may read as the name.
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?")
 _DRAINED = 4  # times the limit: so much of a body that is too large is read and thrown away before the answer
 
 
@@ -24,15 +25,16 @@ class Gate:
 
     Args:
         app: what is behind.
-        hosts: names in the Host header that are let through, in lower case without port, beside those of loopback;
-            "*" lets all through.
+        hosts: names in the Host header that are let through with any port, in lower case, beside those of loopback;
+            "*" lets all through. Pages of these names, and of these ports if they are told, may send requests, too.
         root_path: a prefix of paths that is taken off, such as "/agentops"; paths without it are let through as well.
         max_body: bytes that a body may have.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] = (), root_path: str = "", max_body: int = 64 << 20) -> None:
         self._app = app
-        self._hosts = frozenset(hosts)
+        self._places = frozenset(hosts)
+        self._hosts = frozenset(_name_in(host) or host for host in self._places)
         self._root = root_path.rstrip("/")
         self._max_body = max_body
 
@@ -54,16 +56,24 @@ class Gate:
         await self._app(scope, receive, send)
 
     def _check_names(self, scope: Scope) -> None:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
-        host = _host_of(headers.get(b"host", ""))
-        if not self._is_ours(host):
-            raise Refusal(403, f"the host {host!r} is not known here: start the collector with --allow-host {host}")
-        origin = headers.get(b"origin")
-        if origin is not None and not self._is_ours(_host_of(urlsplit(origin).netloc)):
-            raise Refusal(403, "requests of web pages elsewhere are not answered")
+        # A proxy in front of us may have looked at another of several.
+        hosts = [value.decode("latin-1").strip().lower() for name, value in scope["headers"] if name == b"host"]
+        host = _name_in(hosts[0]) if len(hosts) == 1 else ""
+        if not host or not self._is_ours(host):
+            hint = f": start the collector with --allow-host {host}" if host else ""
+            raise Refusal(403, f"the host {', '.join(hosts)!r} is not known here{hint}")
+        for name, value in scope["headers"]:
+            if name == b"origin" and not self._is_same(value.decode("latin-1").strip().lower(), hosts[0]):
+                raise Refusal(403, "requests of web pages elsewhere are not answered")
 
     def _is_ours(self, host: str) -> bool:
         return "*" in self._hosts or host in self._hosts or is_loopback(host)
+
+    def _is_same(self, origin: str, host: str) -> bool:
+        """Whether a page comes from here. The port counts: another one is another program, whose pages may be
+        anybody's. A proxy may call us by another name than its own, so the further names are good, too; "*" is none."""
+        scheme, _, place = origin.partition("://")
+        return scheme in ("http", "https") and (place == host or place in self._places)
 
     async def _check_length(self, scope: Scope, receive: Receive) -> None:
         """Refuses a body that says itself that it is too large. Most of it is read all the same: a client that is cut
@@ -132,9 +142,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _host_of(header: str) -> str:
-    """The name in a Host header, without port and brackets, in lower case."""
-    header = header.strip().lower()
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.rpartition(":")[0] if header.count(":") == 1 else header
+def _name_in(header: str) -> str:
+    """The name in a Host header in lower case, without port and brackets; empty if it is none."""
+    found = _HOST.fullmatch(header)
+    return "" if found is None else found[1] or found[2]

@@ -86,12 +86,12 @@ class Serving:
             self.store.close()
             raise
         self.collector = Collector(self.store, Tokens(secret), open_to_any_key=loopback, idle=idle)
-        host = settings.host
-        named = () if host in _ANYWHERE else (host.lower(),)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        place = f"{host}:{self._socket.getsockname()[1]}"
+        named = () if settings.host in _ANYWHERE else (place.lower(),)
         hosts = (*named, *(name.strip().lower() for name in settings.allow_hosts))
         app = build_app(self.collector, hosts, settings.root_path, settings.max_body)
-        port = self._socket.getsockname()[1]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path.rstrip('/')}"
+        self.url = f"http://{place}{settings.root_path.rstrip('/')}"
         config = uvicorn.Config(
             app, log_config=None, log_level=logging.WARNING, access_log=False, lifespan="on", server_header=False,
             proxy_headers=False, timeout_graceful_shutdown=_GRACE, timeout_keep_alive=75, ws="none",
