@@ -173,7 +173,7 @@ def prepare_folder(db: Path) -> None:
         _make_file(db)
         fresh = True
     if fresh:
-        _sync(folder)
+        sync_folder(folder)
 
 
 def is_writable(folder: Path) -> bool:
@@ -208,7 +208,7 @@ def _make_folder(folder: Path) -> bool:
             continue  # another process of the session was faster
         made = level == folder
         # Else a power cut may take the folder, and with it commits that were synced into its files.
-        _sync(level.parent)
+        sync_folder(level.parent)
     if not _is_folder(folder):
         raise NotADirectoryError(ENOTDIR, f"not a folder: move it away, or set {VARIABLE}", str(folder))
     return made
@@ -299,7 +299,8 @@ def _set_mode(path: Path, info: os.stat_result, mode: int) -> None:
             path.chmod(mode)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
     if sys.platform != "win32":  # Windows cannot open a folder; NTFS keeps a journal of names
         # Some filesystems cannot sync a folder, and one that we may not read can be written to all the same.
         with contextlib.suppress(OSError):

@@ -7,16 +7,16 @@ sqlite-utils takes 80 ms to import, so this module is loaded only when a file is
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from agentops_local.log import logger
+from agentops_local.store.backup import back_up
 from agentops_local.store.schema import VERSION
 
 MIGRATIONS = Migrations("agentops_local")
@@ -54,16 +54,3 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Migrations =
         raise
     logger.info("agentops_local: %s brought from version %d to %d; the old one is kept in %s", path, old, to, saved)
     return saved
-
-
-def back_up(connection: sqlite3.Connection, target: Path) -> Path:
-    """Copies the database to a new file, mode 0600, through SQLite's backup API: reading the file by another
-    descriptor would cancel SQLite's locks when it is closed."""
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    try:
-        with closing(sqlite3.connect(target)) as copy:
-            connection.backup(copy)
-    except BaseException:
-        target.unlink()  # half a backup is none
-        raise
-    return target

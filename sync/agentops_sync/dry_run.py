@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentops_local.analytics.reading import open_reader
 from agentops_local.config import key_hash
-from agentops_local.store.migrations import back_up
+from agentops_local.store.backup import back_up
 from agentops_sync.client import JSON, Outcome, Request, Verdict
 from agentops_sync.daemon import Daemon
 from agentops_sync.instance import Settings, uploader

@@ -42,7 +42,7 @@ def life():
     assert os.wait()[1] == 0
     me.many(2)
     me.recorder.read(lambda connection: connection.execute("SELECT count(*) FROM events").fetchone())
-    from agentops_local.store.migrations import back_up
+    from agentops_local.store.backup import back_up
     me.recorder.read(lambda connection: back_up(connection, me.database.path.with_name("copy.backup")))
     os.unlink(me.database.path.with_name("copy.backup"))
     me.recorder.close()
@@ -108,7 +108,7 @@ def test_a_copy_cancels_no_locks(project: Path, spawn: Spawn) -> None:
     program = spawn(
         """
 import sys
-from agentops_local.store.migrations import back_up
+from agentops_local.store.backup import back_up
 me = Actor(*sys.argv[1:])
 me.many(20)
 me.recorder.read(lambda connection: back_up(connection, me.database.path.with_name("copy.backup")))

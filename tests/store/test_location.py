@@ -328,7 +328,7 @@ class TestMaking:
         when all is in place nothing is.
         """
         synced: list[Path] = []
-        monkeypatch.setattr(location, "_sync", synced.append)
+        monkeypatch.setattr(location, "sync_folder", synced.append)
         prepare_folder(project / "a" / "b" / "x.db")
         assert synced == [project, project / "a", project / "a" / "b"]
         synced.clear()

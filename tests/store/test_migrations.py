@@ -19,7 +19,8 @@ from agentops_local.recorder.recorder import Recorder
 from agentops_local.recorder.state import SessionState
 from agentops_local.store import connection as opening
 from agentops_local.store import migrations, schema
-from agentops_local.store.migrations import back_up, migrate
+from agentops_local.store.backup import back_up
+from agentops_local.store.migrations import migrate
 
 SCRIPT = schema.schema_text()
 
