@@ -53,6 +53,7 @@ class Client:
         self._initialized = False
         self._all_ended = False
         self._exit_hooked = False
+        self._celery_hooked = False
 
     # Settings -------------------------------------------------------------------------------------------------------
 
@@ -304,6 +305,7 @@ class Client:
         self._exit_hooked = True
         atexit.register(self._at_exit)
         self._hook_worker_exit()
+        self._hook_celery()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
 
@@ -314,6 +316,19 @@ class Client:
         if util is not None and not getattr(self, "_worker_hooked", False):
             self._worker_hooked = True
             util.register_after_fork(self, Client._hook_worker_exit)
+        self._hook_celery()
+
+    def _hook_celery(self) -> None:
+        """The children of a celery pool leave by os._exit as well, and run nothing but those who listen to celery's
+        signal: without it, each that is recycled would look as if it had been killed."""
+        signals = sys.modules.get("celery.signals")
+        shutdown = getattr(signals, "worker_process_shutdown", None)  # None too while another thread imports it
+        if shutdown is not None and not self._celery_hooked:
+            self._celery_hooked = True
+            shutdown.connect(self._leave_pool, weak=False)
+
+    def _leave_pool(self, **_: object) -> None:
+        self._at_exit()
 
     def _after_fork(self) -> None:
         Client._one_at_a_time = threading.RLock()  # another thread of the parent may have held it, and is not here
