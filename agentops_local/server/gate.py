@@ -6,9 +6,11 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
+import anyio
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agentops_local.server import patience
 from agentops_local.server.refusal import Refusal
 
 _SLASHES = re.compile("/{2,}")
@@ -90,8 +92,16 @@ async def read_body(receive: Receive, most: int) -> bytes:
     """The body of a request.
 
     Raises:
-        Refusal: it is larger than `most` bytes, or the client went away in the midst of it.
+        Refusal: it is larger than `most` bytes, it takes too long, or the client went away in the midst of it.
     """
+    try:
+        with anyio.fail_after(patience.BODY):
+            return await _whole_body(receive, most)
+    except TimeoutError as error:
+        raise Refusal(408, f"the body was not here after {patience.BODY:g} s: send fewer events at once") from error
+
+
+async def _whole_body(receive: Receive, most: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -111,11 +121,12 @@ async def read_body(receive: Receive, most: int) -> bytes:
 async def drain(receive: Receive, most: int) -> None:
     """Reads what a client still sends, up to a limit, and throws it away."""
     size = 0
-    while size < most:
-        message = await receive()
-        size += len(message.get("body", b""))
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            return
+    with anyio.move_on_after(patience.BODY):
+        while size < most:
+            message = await receive()
+            size += len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body"):
+                return
 
 
 def too_large(most: int) -> Refusal:

@@ -19,6 +19,7 @@ _FAILURES = {
     "400": "Something in the request is wrong: the message names the field and the value, or the key, or the session.",
     "401": "The token is none of ours, was issued for a key that is revoked, or is over (`Expired Token`).",
     "403": "The server is not known by the name in the Host header.",
+    "408": "The body was not here in time.",
     "413": "The body is too large.",
     "415": "The body is compressed.",
     "503": "The database cannot be used now. Nothing of the request is stored, or will be: send it again.",

@@ -20,6 +20,7 @@ from agentops_local.server.app import build_app
 from agentops_local.server.collector import Collector
 from agentops_local.server.gate import is_loopback
 from agentops_local.server.idle import HOURS, Idle
+from agentops_local.server.patience import PatientProtocol
 from agentops_local.server.sqlite_store import SqliteStore
 from agentops_local.server.store import StoreUnavailable
 from agentops_local.server.tokens import Tokens, load_secret
@@ -93,8 +94,9 @@ class Serving:
         app = build_app(self.collector, hosts, settings.root_path, settings.max_body)
         self.url = f"http://{place}{settings.root_path.rstrip('/')}"
         config = uvicorn.Config(
-            app, log_config=None, log_level=logging.WARNING, access_log=False, lifespan="on", server_header=False,
-            proxy_headers=False, timeout_graceful_shutdown=_GRACE, timeout_keep_alive=75, ws="none",
+            app, http=PatientProtocol, log_config=None, log_level=logging.WARNING, access_log=False, lifespan="on",
+            server_header=False, proxy_headers=False, timeout_graceful_shutdown=_GRACE, timeout_keep_alive=75,
+            ws="none",
         )  # fmt: skip
         self._server = _Server(config)
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 _ATTEMPTS = 4
 _PATIENCE = 10.0  # seconds to wait for another process's turn; a client waits 20
 _IDLE_READERS = 4
-_Identity = tuple[int, int]  # device and inode of the file that a reader has open
+_Identity = tuple[int, int, int]  # device and inode of the file that a reader has open, inode of its WAL's index
 _FAULTS = (sqlite3.Error, OSError, StoreFault, DatabaseUnusable)
 
 
@@ -97,7 +97,9 @@ class SqliteWriter:
         trouble = diagnose(error)
         if trouble is Trouble.CLOSED:
             self._file.close()
-        return trouble in (Trouble.LOST_GROUND, Trouble.CLOSED)
+        # A removed index of the WAL stays in use for as long as any connection of this process has it open.
+        had_readers = isinstance(error, StoreFault) and self._close_readers()
+        return had_readers or trouble in (Trouble.LOST_GROUND, Trouble.CLOSED)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -158,6 +160,15 @@ class SqliteWriter:
         else:
             connection.close()
 
+    def _close_readers(self) -> bool:
+        """Closes those that nobody uses; False if there were none."""
+        found = False
+        with suppress(IndexError):
+            while True:
+                self._readers.pop()[0].close()
+                found = True
+        return found
+
     def _open(self) -> None:
         """Makes the database if there is none, and looks whether it is one of ours."""
         with self._turn:
@@ -188,9 +199,7 @@ class SqliteWriter:
         if not self._turn.acquire(blocking=wait):
             return
         try:
-            with suppress(IndexError):
-                while True:
-                    self._readers.pop()[0].close()
+            self._close_readers()
             if self._file.is_open:
                 with suppress(OSError, StoreFault):
                     self._file.lock.acquire()
@@ -214,7 +223,11 @@ class SqliteWriter:
 
 def _identity(path: Path) -> _Identity:
     found = path.stat()
-    return found.st_dev, found.st_ino
+    try:
+        index = path.with_name(f"{path.name}-shm").stat().st_ino
+    except FileNotFoundError:  # a rollback journal has none
+        index = 0
+    return found.st_dev, found.st_ino, index
 
 
 def _text(raw: bytes) -> str:
