@@ -11,7 +11,7 @@ PROSE  := README.md $(wildcard docs/*.md)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test reliability lint type format bench docs build clean
+.PHONY: help venv demo test reliability soak mutate lint type format bench docs build clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ test: $(READY)  ## Run the tests, two at a time
 
 reliability: $(READY)  ## Run the battery of faults alone, and keep its scorecard in build/
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/reliability --scorecard build/scorecard.json
+
+soak: $(READY)  ## The same from ever other seeds, for so long: make soak SECONDS=3600
+	$(BIN)/python -m tests.reliability.soak --seconds $(or $(SECONDS),3600)
+
+mutate: $(READY)  ## Prove that the battery can fail: each seeded bug must turn a row red
+	$(BIN)/python -m tests.reliability.mutate
 
 lint: $(READY)  ## Check style, format and the direction of imports
 	$(BIN)/ruff check

@@ -11,6 +11,7 @@ This is a pytest plugin, loaded by `tests/conftest.py`. With pytest-xdist the fi
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import sqlite3
@@ -84,6 +85,11 @@ class Result:
     skipped: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    def take(self, other: Result) -> None:
+        """Adds another run of the same row."""
+        for name in (*_FIGURES, "passed", "failed", "skipped", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     @property
     def verdict(self) -> str:
         """RED if anything failed, else ok, or why nothing was tried."""
@@ -117,6 +123,14 @@ def score(request: pytest.FixtureRequest) -> Score:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Where the scorecard is kept."""
     parser.addoption("--scorecard", metavar="PATH", help="keep the scorecard of the reliability battery as JSON")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The time limits of the tests are for the usual number of repetitions, not for those of a soak."""
+    if float(os.environ.get("AGENTOPS_TEST_SCALE", "1")) > 1:
+        for item in items:
+            if row_of(item.nodeid) is not None:
+                item.add_marker(pytest.mark.timeout(0), append=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
