@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from agentops_local import clock
@@ -45,7 +45,7 @@ def connect(path: Path, wal: bool = True, begun: Begun = lambda _: None) -> sqli
     connection.execute("PRAGMA mmap_size = 0")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = FAST")  # overwrites what is deleted where that costs no extra page
-    connection.execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
+    connection.execute(f"PRAGMA synchronous = {_everyday(wal)}")
     return connection
 
 
@@ -58,7 +58,7 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     try:
         if not path.is_file():
             raise DatabaseUnusable(f"there is no database at {path}: record something first, or name one with --db")
-        connection = sqlite3.connect(_readonly_uri(path.resolve()), uri=True, timeout=BUSY_TIMEOUT,
+        connection = sqlite3.connect(_uri(path.resolve(), "ro"), uri=True, timeout=BUSY_TIMEOUT,
                                      isolation_level=None)  # fmt: skip
     except (OSError, sqlite3.Error) as error:
         raise DatabaseUnusable(f"{path} cannot be opened ({error}): is it yours to read?") from error
@@ -90,13 +90,7 @@ def open_or_create(path: Path, wal: bool, begun: Begun = lambda _: None) -> sqli
         OSError: the folder cannot be used.
     """
     prepare_folder(path)
-    if os.stat(path).st_size > 0:
-        # Read-only first: closing a writing connection would move the WAL into a file that is not ours to change.
-        with closing(sqlite3.connect(_readonly_uri(path), uri=True, timeout=BUSY_TIMEOUT)) as probe:
-            begun(probe)
-            version = _look(probe, path)
-    else:
-        version = 0
+    version = _probe(path, begun) if os.stat(path).st_size > 0 else 0
     connection = connect(path, wal, begun)
     try:
         if version == 0:
@@ -107,10 +101,23 @@ def open_or_create(path: Path, wal: bool, begun: Begun = lambda _: None) -> sqli
             migrate(connection, path)
         _set_journal(connection, wal)
         _look_for_damage(connection)
+        _keep_generation(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def close_as_it_is(connection: sqlite3.Connection, path: Path) -> None:
+    """Closes a connection without the checkpoint that the last one to a database makes, and without removing its WAL.
+
+    SQLite does neither while somebody else uses the file, so for this moment we are somebody else: a connection that
+    can only read, and therefore makes no checkpoint when it is closed in turn.
+    """
+    with closing(sqlite3.connect(_uri(path, "ro"), uri=True, timeout=0, isolation_level=None)) as other:
+        with suppress(sqlite3.Error):  # it may read nonsense; what counts is the lock that reading takes
+            other.execute("PRAGMA schema_version").fetchone()
+        connection.close()
 
 
 def generation(connection: sqlite3.Connection) -> str:
@@ -121,11 +128,34 @@ def generation(connection: sqlite3.Connection) -> str:
     return str(found[0])
 
 
-def _readonly_uri(path: Path) -> str:
+def _everyday(wal: bool) -> str:
+    """The setting of `synchronous` for commits of which nothing more is asked. With a rollback journal FULL is not
+    enough: where a power cut takes back the removal of the journal, the last commit would be undone with it."""
+    return "NORMAL" if wal else "EXTRA"
+
+
+def _probe(path: Path, begun: Begun, mode: str = "ro") -> int:
+    """The schema version of a file that has contents, as `_look` has it.
+
+    Read-only: closing a writing connection would move the WAL into a file that is not ours to change. But a journal
+    that a sudden end has left can only be played back by who may write; to be refused for that is no reason to record
+    elsewhere.
+    """
+    with closing(sqlite3.connect(_uri(path, mode), uri=True, timeout=BUSY_TIMEOUT)) as probe:
+        begun(probe)
+        try:
+            return _look(probe, path)
+        except sqlite3.OperationalError as error:
+            if mode == "rw" or "readonly" not in str(error) or not os.path.exists(f"{path}-journal"):
+                raise
+    return _probe(path, begun, "rw")
+
+
+def _uri(path: Path, mode: str) -> str:
     """Not `Path.as_uri`: that imports on its first use, and a signal handler may interrupt an import and record."""
     name = os.fsencode(path.as_posix())
     quoted = "".join(chr(byte) if byte in _UNQUOTED else f"%{byte:02X}" for byte in name)
-    return f"file://{'' if name.startswith(b'/') else '/'}{quoted}?mode=ro"
+    return f"file://{'' if name.startswith(b'/') else '/'}{quoted}?mode={mode}"
 
 
 def _look(connection: sqlite3.Connection, path: Path) -> int:
@@ -157,14 +187,14 @@ def _look(connection: sqlite3.Connection, path: Path) -> int:
 def _create(connection: sqlite3.Connection, path: Path, wal: bool) -> None:
     # WAL comes first, outside of any transaction; the tables then appear in one.
     _set_journal(connection, wal)
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if wal else 'EXTRA'}")
     generation = clock.new_id()
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Whoever lost the writers' lock on the way (its file was removed, a handler forked) may come second.
         if connection.execute("PRAGMA user_version").fetchone()[0] != 0:
             connection.execute("ROLLBACK")
-            connection.execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
+            connection.execute(f"PRAGMA synchronous = {_everyday(wal)}")
             return
         _warn_if_emptied(path)
         for statement in statements(schema_text()):
@@ -178,7 +208,7 @@ def _create(connection: sqlite3.Connection, path: Path, wal: bool) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    connection.execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
+    connection.execute(f"PRAGMA synchronous = {_everyday(wal)}")
     _write_generation(_generation_file(path), f"{generation}\n")
 
 
@@ -190,6 +220,15 @@ def _set_journal(connection: sqlite3.Connection, wal: bool) -> None:
 
 def _generation_file(path: Path) -> Path:
     return path.with_name(f"{path.name}-generation")
+
+
+def _keep_generation(connection: sqlite3.Connection, path: Path) -> None:
+    """Writes the generation beside a file that has lost it, or whose maker died or lost power before he had written it:
+    without it a damaged file would not be put aside."""
+    file = _generation_file(path)
+    if not file.exists():
+        with suppress(OSError):
+            _write_generation(file, f"{generation(connection)}\n")
 
 
 def _write_generation(file: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 Everything here happens while the caller holds the database's mutex and, but for closing, the writers' lock. What is
 held against the hazards of SQLite in a Python process (each of them lost acknowledged rows in an experiment):
 
-- The file was removed, renamed or replaced, or its WAL was: device and inode are compared before each use.
+- The file was removed, renamed or replaced, or its WAL was, or the index of that: they are watched.
 - Checkpoints are never automatic; whoever finds the WAL too large makes one, while no one can write.
 - A damaged file is put aside whole, a place that cannot be written is left for the user's data folder.
 """
@@ -18,11 +18,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from agentops_local.errors import StoreFault
 from agentops_local.log import logger
 from agentops_local.store import connection as opening
 from agentops_local.store.filesystem import filesystem_type, wal_is_safe
 from agentops_local.store.location import fallback_database, prepare_folder
 from agentops_local.store.lock import WritersLock
+from agentops_local.store.watch import Watch, remove
 
 WAL_SIZE = 16 << 20  # bytes; a larger WAL is checkpointed by the writer that sees it
 WAL_ALARM = 64 << 20
@@ -36,6 +38,7 @@ class DatabaseFile:
 
     Args:
         path: where the file is or shall be; it is made when it is first used.
+        wal_size: bytes; a larger WAL is emptied after a transaction. None: `WAL_SIZE`.
 
     Attributes:
         path: where it is now, symbolic links resolved: SQLite puts the WAL beside the resolved name.
@@ -43,8 +46,9 @@ class DatabaseFile:
         epoch: changes when row numbers learnt earlier no longer hold.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wal_size: int | None = None) -> None:
         self.epoch = 1
+        self._wal_most = wal_size
         self._connection: sqlite3.Connection | None = None
         self._wal = True
         self._full = False
@@ -57,11 +61,9 @@ class DatabaseFile:
         self.path = Path(os.path.realpath(path))
         self.lock = WritersLock(self.path.with_name(f"{self.path.name}.lock"))
         self._file = str(self.path)
-        self._wal_file = f"{self._file}-wal"
-        self._file_id = self._wal_id = (0, 0)
+        self._watch = Watch(self._file)
         self._generation: str | None = None
-        self._wal_size = 0
-        self._wal_limit = WAL_SIZE
+        self._wal_limit = self._wal_most or WAL_SIZE
 
     @property
     def is_open(self) -> bool:
@@ -94,24 +96,12 @@ class DatabaseFile:
         connection = self._connection
         if connection is None:
             return self._open()
-        try:
-            now = os.stat(self._file)
-            if (now.st_dev, now.st_ino) == self._file_id:
-                if not self._wal:
-                    return connection
-                wal = os.stat(self._wal_file)
-                if (wal.st_dev, wal.st_ino) == self._wal_id:
-                    self._wal_size = wal.st_size
-                    return connection
-                what = "its WAL was replaced"
-            else:
-                what = "it was replaced"
-        except FileNotFoundError as gone:
-            what = "it was removed or renamed" if gone.filename == self._file else "its WAL was removed"
+        if self._watch.all_there():
+            return connection
         if _is_closed(connection):  # by a fork in a handler, or this is a handler in the midst of closing
             self._connection = None
             return self._open()
-        self._abandon(connection, what)
+        self._abandon()
         return self._open()
 
     @contextmanager
@@ -160,9 +150,9 @@ class DatabaseFile:
             if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
 
-    def tidy(self) -> None:
+    def tidy(self, at_once: bool = False) -> None:
         """Checkpoints when the WAL has grown large. A fault here is not one of the write that came before it."""
-        if self._wal_size <= self._wal_limit:
+        if self._watch.wal_size <= self._wal_limit and not at_once:
             return
         with suppress(sqlite3.Error):
             self._checkpoint()
@@ -177,19 +167,19 @@ class DatabaseFile:
         if connection is None:
             return
         connection.execute(f"PRAGMA busy_timeout = {int(_CHECKPOINT_WAIT * 1000)}")
-        self._wal_limit = self._wal_size + WAL_SIZE
+        self._wal_limit = self._watch.wal_size + WAL_SIZE
         try:
             blocked = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         finally:
             connection.execute(f"PRAGMA busy_timeout = {int(opening.BUSY_TIMEOUT * 1000)}")
         if not blocked:
-            self._wal_limit = WAL_SIZE
-        elif self._wal_size > WAL_ALARM:
+            self._wal_limit = self._wal_most or WAL_SIZE
+        elif self._watch.wal_size > WAL_ALARM:
             logger.warning(
                 "agentops_local: a reader that stays open keeps the WAL of %s from being emptied (%d MB); "
                 "close long-running queries",
                 self.path,
-                self._wal_size >> 20,
+                self._watch.wal_size >> 20,
             )
 
     def _open(self) -> sqlite3.Connection:
@@ -201,6 +191,11 @@ class DatabaseFile:
                 "is slower. Put the database on a local disk with db= or AGENTOPS_LOCAL_DB",
                 self.path,
             )
+        self._watch.pause()
+        if self._watch.keeps_lost_index():
+            raise StoreFault(
+                "the index of its WAL was removed, and a connection of this program that is not ours goes on with it"
+            )
         try:
             connection = self._reconnect()
             if connection is None:
@@ -211,8 +206,7 @@ class DatabaseFile:
             # The first read makes SQLite open the WAL, whose identity is part of what is watched.
             self._generation = opening.generation(connection)
             self._full = not self._wal
-            self._file_id = _identity(self._file)
-            self._wal_id = _identity(self._wal_file) if self._wal else (0, 0)
+            self._watch.begin(self._wal)
         except BaseException:
             self.close()
             raise
@@ -225,7 +219,7 @@ class DatabaseFile:
     def _reconnect(self) -> sqlite3.Connection | None:
         """The connection after a fork, without looking through the file again; None if it is another file by now. Its
         inode alone would not tell: while nobody has it open, the system may give the same to a new file."""
-        if not self._reopen or not self._is_at_path(self._file_id):
+        if not self._reopen or self._watch.is_moved():
             return None
         connection = opening.connect(self.path, self._wal, self._hold)
         with suppress(sqlite3.Error):
@@ -234,31 +228,36 @@ class DatabaseFile:
         self.close()
         return None
 
-    def _is_at_path(self, known: tuple[int, int]) -> bool:
-        with suppress(OSError):
-            return known == _identity(self._file)
-        return False
+    def _abandon(self) -> None:
+        """Leaves a file that is no longer the one at `path`, or whose WAL or index is no longer beside it.
 
-    def _abandon(self, connection: sqlite3.Connection, what: str) -> None:
-        """Leaves a file that is no longer the one at `path`, or whose WAL is no longer beside it.
-
-        What the WAL still holds is moved into the old file first: it belongs there, wherever that file is now. Then the
-        old WAL must not stay beside a new database: SQLite would play it into that, or share its index between the two.
+        The old WAL must not stay beside a new database: SQLite would play it into that, or share its index between the
+        two.
         """
-        logger.warning("agentops_local: %s: %s while it was open; recording goes on at that path", self.path, what)
-        with suppress(sqlite3.Error):
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        stale = False
-        with suppress(OSError):
-            stale = self._wal and _identity(self._wal_file) == self._wal_id
-        moved = not self._is_at_path(self._file_id)
+        story = self._watch.story()
+        logger.warning("agentops_local: %s: %s while it was open; recording goes on at that path", self.path, story)
+        moved = self._watch.is_moved()
         self.close()
         if moved:
             self.epoch += 1
-            if stale:
-                _remove(f"{self._file}-wal", f"{self._file}-shm")
+            self._watch.remove_wal()
             self.lock.close()  # its file may be gone with the folder; the next opener uses the one that is there
             self.take_turn()
+
+    def _part(self, connection: sqlite3.Connection) -> None:
+        """Closes a connection. If its files were parted, what only the WAL holds is moved into the database first: it
+        belongs there, wherever that is now.
+
+        But not by an index that is no longer everybody's. Where a newcomer has made another, ours knows nothing of what
+        it wrote, and a checkpoint would put old pages over its new ones.
+        """
+        if self._watch.has_lost_index():
+            opening.close_as_it_is(connection, self.path)
+            return
+        if self._watch.is_parted():
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
 
     def quarantine(self, error: Exception) -> bool:
         """Puts a damaged file aside, whole, with its WAL; the next use begins a new one.
@@ -275,9 +274,9 @@ class DatabaseFile:
         for suffix in ("", "-wal", "-journal"):
             with suppress(FileNotFoundError):
                 os.replace(self._file + suffix, aside + suffix)
-        _remove(f"{self._file}-shm", f"{self._file}-generation")
+        remove(f"{self._file}-shm", f"{self._file}-generation")
         self.epoch += 1
-        self._file_id = (0, 0)
+        self._watch.forget()
         logger.error(
             "agentops_local: %s is damaged (%s). It is kept as %s; a new database is begun, nothing is deleted",
             self.path,
@@ -313,7 +312,7 @@ class DatabaseFile:
         connection = self._connection
         if connection is not None:
             with suppress(sqlite3.Error):
-                connection.close()
+                self._part(connection)
         self._connection = None  # not before: a fork in a handler that runs here must still find it
         self._reopen = for_fork and connection is not None
 
@@ -323,14 +322,3 @@ def _is_closed(connection: sqlite3.Connection) -> bool:
         return connection.total_changes < 0
     except sqlite3.ProgrammingError:
         return True
-
-
-def _identity(file: str) -> tuple[int, int]:
-    found = os.stat(file)
-    return found.st_dev, found.st_ino
-
-
-def _remove(*files: str) -> None:
-    for file in files:
-        with suppress(OSError):
-            os.unlink(file)
