@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.conftest import Spawn
+from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import DB, SESSION, acks, check, flat
 
 HOWS = ("os", "multiprocessing", "c")
@@ -135,11 +136,11 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("how", HOWS)
-def test_every_process_keeps_its_events(project: Path, spawn: Spawn, how: str, shape: str) -> None:
+def test_every_process_keeps_its_events(project: Path, spawn: Spawn, score: Score, how: str, shape: str) -> None:
     """Whoever forks, however, and whoever ends first: what each process was told is stored is there, once."""
     program = spawn(FORK + flat(SHAPES[shape]) + "\nme.leave()\n", DB, SESSION, how)
     errors = program.finish()
-    truth = check(acks(program), DB)
+    truth = check(acks(program), DB, score=score)
     assert truth.sessions == [SESSION]
     if (how, shape) == ("c", "threads"):
         # What the other thread held in C at that moment is held for ever: such a child may hang, and promises nothing.
@@ -153,7 +154,7 @@ def test_every_process_keeps_its_events(project: Path, spawn: Spawn, how: str, s
     assert all(set(line[1:]) == {"0"} for line in program.said("codes"))
 
 
-def test_no_fork_falls_into_an_import(project: Path, spawn: Spawn) -> None:
+def test_no_fork_falls_into_an_import(project: Path, spawn: Spawn, score: Score) -> None:
     """A fork waits for an import that a recording thread is making: else the child would hang at its own first use."""
     Path("slow.py").write_text("from __main__ import begun, forked\nbegun.set()\nforked.wait(0.5)\n")
     program = spawn(
@@ -182,4 +183,4 @@ def test_no_fork_falls_into_an_import(project: Path, spawn: Spawn) -> None:
     )
     program.finish()
     assert program.said("code") == [["code", "0"]]
-    check(acks(program), DB)
+    check(acks(program), DB, score=score)

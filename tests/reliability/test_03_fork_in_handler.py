@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.conftest import Spawn
+from tests.reliability.scorecard import Score
 from tests.reliability.test_03_fork import FORK, HOWS
 from tests.reliability.tools.crash import DB, SESSION, acks, check, flat, query, scaled
 
@@ -107,7 +108,7 @@ MOMENTS = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("how", HOWS)
-def test_a_fork_in_a_handler(project: Path, spawn: Spawn, how: str, moment: str) -> None:
+def test_a_fork_in_a_handler(project: Path, spawn: Spawn, score: Score, how: str, moment: str) -> None:
     """A signal handler may fork whatever it has interrupted: each event of each process is stored once, those it
     recorded in the midst of a write too."""
     program = spawn(
@@ -116,16 +117,16 @@ def test_a_fork_in_a_handler(project: Path, spawn: Spawn, how: str, moment: str)
     errors = program.finish()
     if how == "c" and "thread" in moment:
         # What the other thread held in C at that moment is held for ever: the child may hang, or be refused.
-        check(acks(program), DB)
+        check(acks(program), DB, score=score)
         return
-    truth = check(acks(program) + acks(program, word="kept"), DB)
+    truth = check(acks(program) + acks(program, word="kept"), DB, score=score)
     assert truth.sessions == [SESSION]
     assert errors == ""
     assert set(program.said("codes")[0][1:]) == {"0"}
     assert len(set(truth.owners)) == len(truth.owners)
 
 
-def test_forks_at_any_moment(project: Path, spawn: Spawn) -> None:
+def test_forks_at_any_moment(project: Path, spawn: Spawn, score: Score) -> None:
     """A handler that forks a hundred times while the thread below it records loses no event of anybody."""
     program = spawn(
         FORK
@@ -153,13 +154,13 @@ me.leave()
         scaled(100),
     )
     errors = program.finish()
-    truth = check(acks(program) + acks(program, word="kept"), DB)
+    truth = check(acks(program) + acks(program, word="kept"), DB, score=score)
     print(f"{truth.events.total()} events of {len(truth.owners)} processes\n{errors}")
     assert set(program.said("codes")[0][1:]) == {"0"}
     assert {line[2] for line in program.said("left")} == {"0"}
 
 
-def test_a_child_does_not_write_what_its_parent_keeps(project: Path, spawn: Spawn) -> None:
+def test_a_child_does_not_write_what_its_parent_keeps(project: Path, spawn: Spawn, score: Score) -> None:
     """Events that wait in memory when a process forks are stored by it and not by its child, and the same holds for
     the count of those that found no room."""
     program = spawn(
@@ -194,7 +195,7 @@ me.leave()
     )
     program.finish()
     kept = [line for line in program.said("kept") if line[1] == str(program.pid)]
-    truth = check(acks(program) + [line[2] for line in kept[:10]], DB)
+    truth = check(acks(program) + [line[2] for line in kept[:10]], DB, score=score)
     assert program.said("unstored") == [["unstored", "0"]]
     assert program.said("parent") == [["parent", "14"]]
     assert truth.lost == 4

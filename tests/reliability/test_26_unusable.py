@@ -15,6 +15,7 @@ import pytest
 
 from agentops_local.store.location import fallback_database
 from tests.reliability.conftest import Spawn
+from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import DB, SESSION, acks, check, query
 
 WRITER = """
@@ -72,7 +73,7 @@ def _state() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", NOT_OURS)
-def test_a_file_that_is_not_ours_is_left_as_it_is(project: Path, spawn: Spawn, kind: str) -> None:
+def test_a_file_that_is_not_ours_is_left_as_it_is(project: Path, spawn: Spawn, score: Score, kind: str) -> None:
     """A database of another program, or of a newer version of this one, is not changed by a single byte; events go to
     the user's data folder, which is said once."""
     make, words = NOT_OURS[kind]
@@ -80,17 +81,17 @@ def test_a_file_that_is_not_ours_is_left_as_it_is(project: Path, spawn: Spawn, k
     before = _state()
     program = spawn(WRITER, DB, SESSION)
     log = program.finish().splitlines()
-    assert _state() == before
     fallback = fallback_database(project / DB)
+    assert check(acks(program), fallback, score=score, cases=1).events.total() == 11
+    assert _state() == before
     assert program.said("path") == [["path", str(fallback)]]
-    assert check(acks(program), fallback).events.total() == 11
     assert not acks(program, word="kept")
     assert len(log) == 1, log
     assert words in log[0]
     assert str(fallback) in log[0]
 
 
-def test_a_database_that_cannot_be_written_any_more(project: Path, spawn: Spawn) -> None:
+def test_a_database_that_cannot_be_written_any_more(project: Path, spawn: Spawn, score: Score) -> None:
     """A database that becomes read-only is left as it is, and what follows is stored in the user's data folder."""
     folder = project / DB
     program = spawn(
@@ -133,24 +134,24 @@ me.leave()
     after = acks(program)[5:]
     assert len(after) == 5
     fallback = fallback_database(project / DB)
-    check(after, fallback)
-    check(before, DB)
+    check(after, fallback, score=score, cases=1)
+    check(before, DB, score=score, cases=0)
     assert log.count("recording to") == 1
 
 
-def test_many_fall_back_to_one_place(project: Path, spawn: Spawn) -> None:
+def test_many_fall_back_to_one_place(project: Path, spawn: Spawn, score: Score) -> None:
     """Processes that cannot use a place meet again in the same other one."""
     _make(version=99, application=OURS)
     programs = [spawn(WRITER, DB, SESSION) for _ in range(4)]
     for program in programs:
         program.finish()
-    truth = check(acks(*programs), fallback_database(project / DB))
+    truth = check(acks(*programs), fallback_database(project / DB), score=score, cases=1)
     assert truth.sessions == [SESSION]
     assert truth.events.total() == 44
 
 
 @pytest.mark.parametrize("left", range(7))
-def test_few_descriptors_left(project: Path, spawn: Spawn, left: int) -> None:
+def test_few_descriptors_left(project: Path, spawn: Spawn, score: Score, left: int) -> None:
     """A program that has used up its file descriptors goes on; once it has closed some, all its events are stored in
     the database that was chosen."""
     program = spawn(
@@ -185,5 +186,6 @@ me.leave()
     print(log)
     assert program.said("path") == [["path", str(project / DB)]]
     assert program.said("left")[0][2] == "0"
-    assert check(acks(program) + acks(program, word="kept"), DB).events.total() == 16
+    truth = check(acks(program) + acks(program, word="kept"), DB, score=score, cases=1)
+    assert truth.events.total() == 16
     assert query(DB, "SELECT count(*) FROM sessions") == [(1,)]

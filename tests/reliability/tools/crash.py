@@ -14,7 +14,7 @@ import sys
 import tempfile
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -41,9 +41,15 @@ def scaled(count: int) -> int:
     return max(1, round(count * SCALE))
 
 
-def seed() -> int:
-    """Where a test draws its chances from: AGENTOPS_TEST_SEED, or another number each time. A test prints it."""
-    return int(_SEED) if _SEED else random.randrange(1 << 32)
+def seed(otherwise: int | None = None) -> int:
+    """Where a test draws its chances from: AGENTOPS_TEST_SEED, or another number each time. A test prints it.
+
+    Args:
+        otherwise: the number in place of another one each time.
+    """
+    if _SEED:
+        return int(_SEED)
+    return random.randrange(1 << 32) if otherwise is None else otherwise
 
 
 def flat(source: str) -> str:
@@ -191,35 +197,63 @@ class Truth(NamedTuple):
     sessions: list[str]
     owners: list[int]  # pids
     lost: int
+    torn: list[str]  # what is not whole: a prompt, a payload, the file
 
 
 def examine(*dbs: Path | str) -> Truth:
-    """What is in databases, each of which must be sound and every prompt in it whole."""
-    events: Counter[str] = Counter()
-    sessions: list[str] = []
-    owners: list[int] = []
-    lost = 0
+    """What is in databases, each of which must be sound and everything in it whole."""
+    truth = survey(*dbs)
+    assert not truth.torn, truth.torn[:5]
+    return truth
+
+
+def survey(*dbs: Path | str) -> Truth:
+    """What is in databases, sound or not."""
+    truth = Truth(Counter(), [], [], 0, [])
     for db in dbs:
         with closing(sqlite3.connect(db)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)], db
-            assert connection.execute("PRAGMA foreign_key_check").fetchall() == [], db
-            events.update(row[0] for row in connection.execute("SELECT id FROM payloads ORDER BY seq"))
-            sessions += [row[0] for row in connection.execute("SELECT id FROM sessions ORDER BY id")]
-            owners += [row[0] for row in connection.execute("SELECT pid FROM owners")]
-            lost += connection.execute("SELECT coalesce(sum(events), 0) FROM losses").fetchone()[0]
-            for prompt, params in connection.execute("SELECT prompt, params FROM llms"):
-                assert json.loads(prompt) == conversation(**json.loads(params)), params
-    return Truth(events, sessions, owners, lost)
+            truth.torn.extend(_torn(connection, db))
+            truth.events.update(row[0] for row in connection.execute("SELECT id FROM payloads ORDER BY seq"))
+            truth.sessions.extend(row[0] for row in connection.execute("SELECT id FROM sessions ORDER BY id"))
+            truth.owners.extend(row[0] for row in connection.execute("SELECT pid FROM owners"))
+            lost = connection.execute("SELECT coalesce(sum(events), 0) FROM losses").fetchone()[0]
+            truth = truth._replace(lost=truth.lost + lost)
+    return truth
 
 
-def check(promised: Iterable[str], *dbs: Path | str, score: Score | None = None) -> Truth:
-    """Every promised event is there, and none twice; the figures go to the scorecard first."""
+def _torn(connection: sqlite3.Connection, db: Path | str) -> Iterator[str]:
+    for (line,) in connection.execute("PRAGMA integrity_check(20)"):
+        if line != "ok":
+            yield f"{db}: {line}"
+    for broken in connection.execute("PRAGMA foreign_key_check"):
+        yield f"{db}: {broken}"
+    for event, kind, params in connection.execute(
+        "SELECT id, kind, params FROM payloads WHERE NOT json_valid(coalesce(params, 1)) "
+        "OR NOT json_valid(coalesce(returns, 1)) OR NOT json_valid(coalesce(details, 1))"
+    ):
+        yield f"{db}: {kind} {event} {params}"
+    for event, prompt, params in connection.execute("SELECT id, prompt, params FROM llms"):
+        if json.loads(prompt) != conversation(**json.loads(params)):
+            yield f"{db}: llm {event} {params}"
+
+
+def check(promised: Iterable[str], *dbs: Path | str, score: Score | None = None, cases: int | None = None) -> Truth:
+    """Every promised event is there, none twice and all whole; the figures go to the scorecard first.
+
+    Args:
+        promised: the ids of events.
+        dbs: where they are, together.
+        score: the scorecard.
+        cases: what counts as tried, if not the promised events.
+    """
     promised = set(promised)
-    truth = examine(*dbs)
+    truth = survey(*dbs)
     missing = promised - set(truth.events)
     doubled = [event for event, times in truth.events.items() if times > 1]
     if score is not None:
-        score.add(len(promised), lost=len(missing), doubled=len(doubled))
+        tried = len(promised) if cases is None else cases
+        score.add(tried, lost=len(missing), doubled=len(doubled), torn=len(truth.torn))
+    assert not truth.torn, truth.torn[:5]
     assert not missing, f"{len(missing)} acknowledged events are lost"
     assert not doubled, f"{len(doubled)} events are doubled"
     return truth
