@@ -21,7 +21,8 @@
 -- What this file is -------------------------------------------------------------------------------------------------
 
 -- Facts about the file itself: 'generation' (a random id made with the file), 'created_us', 'created_by'; 'erasing'
--- while rm or prune is at work, or was cut short; 'rewrite_due' while gaps in pages may hold traces of what was erased.
+-- while rm or prune is at work, or was cut short; 'rewrite_due' while gaps in pages may hold traces of what was erased;
+-- 'restored_us', when it was restored from a backup, with 'restored_seq', the last event that it held then.
 CREATE TABLE about (
     key   TEXT PRIMARY KEY,
     value ANY

@@ -18,6 +18,8 @@ _COMMANDS = {
     "stats": "agentops_local.cli.stats:stats",
     "rm": "agentops_local.cli.rm:rm",
     "prune": "agentops_local.cli.prune:prune",
+    "backup": "agentops_local.cli.backup:backup",
+    "restore": "agentops_local.cli.restore:restore",
     "doctor": "agentops_local.cli.doctor:doctor",
     "serve": "agentops_local.cli.serve:serve",
     "keys": "agentops_local.cli.keys:keys",

@@ -176,6 +176,13 @@ def prepare_folder(db: Path) -> None:
         sync_folder(folder)
 
 
+def make_private(folder: Path) -> None:
+    """Makes a folder for what the database holds (0700, hidden from git), if it is not there."""
+    if _make_folder(folder):
+        _check_folder(folder, made=True)
+        _hide_from_git(folder)
+
+
 def is_writable(folder: Path) -> bool:
     """Whether files can be made in a folder, or the folder itself if there is none yet.
 

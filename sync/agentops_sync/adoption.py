@@ -1,6 +1,6 @@
 """A session that is on the server before this ledger has sent anything of it: a copy of the database was uploaded from
-elsewhere, or an older copy was put back. What the server holds is looked at first, for an error that is sent again is
-there twice."""
+elsewhere, or a backup was restored. What the server holds is looked at first, for an error that is sent again is there
+twice."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ UPDATE uploads SET state = 'done'
 WHERE target = ? AND event IN (SELECT value FROM json_each(?)) AND state = 'pending'
 """
 _LOOKED = "UPDATE deliveries SET found = 0, work = work + 1 WHERE target = ? AND session = ?"
+# An error of a restored database that a cut export does not show may have been sent before the backup was restored.
+_DOUBTFUL = """
+UPDATE uploads SET state = 'uncertain'
+WHERE target = ? AND session = ? AND kind = 'errors' AND state = 'pending'
+  AND event <= (SELECT value FROM about WHERE key = 'restored_seq')
+"""
+# A backup from before the end of a session knows less than the server, and must not take the end back.
+_ENDED = """
+UPDATE deliveries
+SET ended_sent = 1, revision_sent = max(revision_sent, (SELECT revision FROM sessions WHERE seq = :session))
+WHERE target = :target AND session = :session AND (SELECT end_us IS NULL FROM sessions WHERE seq = :session)
+"""
 
 
 def adopt(ledger: Ledger, session: int, export: Mapping[str, JSON], agents: Mapping[int, str], policy: Policy) -> int:
@@ -53,6 +65,12 @@ def adopt(ledger: Ledger, session: int, export: Mapping[str, JSON], agents: Mapp
                 connection.execute(_DONE, (target, json.dumps(there)))
             known += len(there)
     with ledger.transaction() as connection:
+        errors = reconcile.held(dict(export), "errors")
+        if errors is None or not errors.is_whole:
+            connection.execute(_DOUBTFUL, (target, session))
+        row = export.get("session")
+        if isinstance(row, dict) and row.get("end_timestamp") is not None:
+            connection.execute(_ENDED, {"target": target, "session": session})
         connection.execute(_LOOKED, (target, session))
     return known
 
