@@ -3,45 +3,63 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
+import pytest
+
 from tests.reliability.conftest import Spawn
+from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import DB, SESSION, acks, check, listen, scaled
 
-
-def test_many_writers(project: Path, spawn: Spawn) -> None:
-    """However many processes write at once, none is refused: every event is stored when `record` returns."""
-    total = scaled(8000)
-    writers = [
-        spawn(
-            """
-import os, sys
-me = Actor(*sys.argv[1:3])
+# They begin at one moment and stop at another: the clock is the same for all processes. What was stored is said at the
+# end, for a pipe that is full would stop a writer in its stead.
+WRITER = """
+import os, sys, time
+from agentops_local.event import ToolEvent
+me = Actor(*sys.argv[1:3], quiet=True)
+me.tool("whatever is imported is imported")
 say("ready")
-order()
-while not os.path.exists("stop"):
-    for _ in range(10):
-        me.tool()
+begin, end = map(float, order().split())
+time.sleep(begin - time.monotonic())
+told, worst, now = {True: [], False: []}, 0.0, begin
+while now < end:
+    event = ToolEvent(name="step", params={"pid": os.getpid(), "value": now})
+    before = time.monotonic()
+    stored = me.record(event)
+    now = time.monotonic()
+    worst = max(worst, now - before)
+    told[stored].append(event.id)
+for stored, word in ((True, "ack"), (False, "kept")):
+    for event in told[stored]:
+        say(word, os.getpid(), event)
+say("worst", worst)
 me.leave()
-""",
-            DB,
-            SESSION,
-        )
-        for _ in range(16)
-    ]
+"""
+
+
+@pytest.mark.slow
+def test_many_writers(project: Path, spawn: Spawn, score: Score) -> None:
+    """However many processes write at once, none is refused, none waits for long, and none gets much more than another:
+    every event is stored when `record` returns."""
+    writers = [spawn(WRITER, DB, SESSION) for _ in range(16)]
     listen(writers, lambda: all(program.said("ready") for program in writers))
+    begin = time.monotonic() + 0.5
     for program in writers:
-        program.tell()
-    listen(writers, lambda: sum(len(program.lines) for program in writers) > total)
-    Path("stop").touch()
-    assert [program.finish() for program in writers] == [""] * 16
+        program.tell(f"{begin} {begin + scaled(6)}")
+    errors = [program.finish() for program in writers]
     counts = sorted(len(program.said("ack")) for program in writers)
-    print(f"{sum(counts)} events; shares from {counts[0]} to {counts[-1]}")
+    worst = max(float(program.expect("worst")[1]) for program in writers)
+    print(f"{sum(counts)} events; shares from {counts[0]} to {counts[-1]}; the longest wait {worst * 1000:.0f} ms")
+    truth = check(acks(*writers), DB, score=score)
+    assert errors == [""] * 16
     assert not acks(*writers, word="kept")
-    assert check(acks(*writers), DB).events.total() == sum(counts)
+    assert truth.events.total() == sum(counts) + 16
+    assert worst < 2
+    assert counts[-1] <= 3 * counts[0]
 
 
-def test_a_stopped_writer_stops_no_other(project: Path, spawn: Spawn) -> None:
+def test_a_stopped_writer_stops_no_other(project: Path, spawn: Spawn, score: Score) -> None:
     """While a stopped process holds the writers' lock the others go on, their events in memory and counted; when it
     goes on, all of them are stored, in order."""
     stopped = spawn(
@@ -86,12 +104,14 @@ me.leave()
     assert "20 waiting writes are stored, 0 events were lost" in log[1]
     kept = acks(other, word="kept")
     assert len(kept) == 20
-    truth = check(acks(stopped, other) + kept, DB)
+    truth = check(acks(stopped, other) + kept, DB, score=score)
     order = [event for event in truth.events if event in {*kept, *acks(other)}]
     assert order == kept + acks(other)
 
 
-def test_a_stopped_writer_keeps_a_fork_waiting_no_longer_than_a_write(project: Path, spawn: Spawn) -> None:
+def test_a_stopped_writer_keeps_a_fork_waiting_no_longer_than_a_write(
+    project: Path, spawn: Spawn, score: Score
+) -> None:
     """A fork beside a stopped writer goes through, and neither side loses what it recorded before."""
     stopped = spawn(
         """
@@ -138,13 +158,11 @@ me.leave()
     stopped.send(signal.SIGCONT)
     stopped.finish()
     forker.finish()
-    check(acks(forker) + acks(forker, word="kept"), DB)
+    check(acks(forker) + acks(forker, word="kept"), DB, score=score)
 
 
 def _await_stop(pid: int) -> None:
     """Until the kernel says T (stopped); it takes no longer than the process needs to begin its transaction."""
-    import time
-
     deadline = time.monotonic() + 30
     while Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "T":
         assert time.monotonic() < deadline
