@@ -187,7 +187,7 @@ def find_session(connection: sqlite3.Connection, text: str) -> str | None:
     if text == LAST:
         row = connection.execute(_NEWEST).fetchone()
         return None if row is None else str(row["id"])
-    beginning = _as_id(text)
+    beginning = as_id(text)
     if not beginning:
         return None
     wanted = {"beginning": beginning, "most": MOST_CANDIDATES + 1}
@@ -266,7 +266,7 @@ def _last_event(connection: sqlite3.Connection, seq: int | None) -> LastEvent | 
     return LastEvent(row["kind"], row["name"] or row["model"], at)
 
 
-def _as_id(text: str) -> str:
+def as_id(text: str) -> str:
     """What a person may have typed, as the beginning of an id; "" if it can be none."""
     plain = text.strip().lower()
     if "-" not in plain and len(plain) > 8:

@@ -10,7 +10,7 @@ import click
 
 from agentops_local.analytics.feed import Feed
 from agentops_local.analytics.reading import reading
-from agentops_local.analytics.sessions import LAST, find_session, shown_length
+from agentops_local.analytics.sessions import LAST, as_id, find_session, shown_length
 from agentops_local.analytics.timeline import lines
 from agentops_local.analytics.whole import whole_events
 from agentops_local.cli.common import Settings, complete_session, db_option, examples, screen_width, styled, to_json
@@ -63,7 +63,9 @@ def tail(settings: Settings, session: str | None, from_start: bool, count: int, 
         if not chosen and session == LAST:
             raise click.ClickException("there is no session yet, so none is the last")
         if not chosen:
-            chosen = session.lower()
+            chosen = as_id(session)
+            if not chosen:  # else it would be waited for in vain
+                raise click.UsageError(f"{session!r} cannot be the beginning of an id")
             click.echo(f"waiting: no session begins with {session!r} yet", err=True)
     reader = _objects if as_json else _Lines(settings.utc)
     feed = Feed(path, reader, chosen, None if from_start else count)

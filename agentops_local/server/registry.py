@@ -18,6 +18,8 @@ from agentops_local.server.sqlite_writer import SqliteWriter
 PREFIX = 8  # hexadecimal digits of a key that are kept
 TAG = 8  # bytes of its hash that name it in tokens
 
+_DIGITS = frozenset("0123456789abcdef")
+
 _KEYS = """
 SELECT k.prefix, p.name, p.id, k.created_us, k.revoked_us
 FROM api_keys k JOIN projects p ON p.id = k.project ORDER BY k.created_us, k.prefix
@@ -149,6 +151,8 @@ def revoke_key(database: SqliteWriter, text: str) -> list[str]:
     """
     key = parse_key(text)
     digits = text.strip().lower().replace("-", "")[:PREFIX]
+    if not set(digits) <= _DIGITS:  # SQLite refuses some of what a command line can hold
+        digits = ""
 
     def revoke(connection: sqlite3.Connection, _epoch: int) -> list[str]:
         if key is not None:
