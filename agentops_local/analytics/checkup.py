@@ -33,6 +33,7 @@ _SHOWN = frozenset(
         "AGENTOPS_LOCAL_DB", "AGENTOPS_LOCAL_DURABILITY", "AGENTOPS_LOCAL_SESSION", "AGENTOPS_LOCAL_STRICT",
         "AGENTOPS_LOGGING_LEVEL", "AGENTOPS_ENV_DATA_OPT_OUT", "AGENTOPS_LOCAL_UPLOAD",
         "AGENTOPS_LOCAL_SAVE_KEY", "AGENTOPS_LOCAL_CREDENTIALS", "AGENTOPS_SYNC_TIMING",
+        "AGENTOPS_SYNC_RESERVE",
     )
 )  # fmt: skip
 
@@ -112,7 +113,10 @@ class Checkup:
         if found == ["ok"]:
             yield Finding(Level.FINE, "integrity", f"{check}: ok")
         else:
-            text = f"{check} found damage; the next recording puts the file aside and begins a new one"
+            text = (
+                f"{check} found damage; the next recording puts the file aside and begins a new one, and "
+                "`agentops-local doctor --repair` puts back what can be read of it"
+            )
             yield Finding(Level.PROBLEM, "integrity", text, found)
 
     def _upload(self, connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -222,8 +226,10 @@ def _unfinished(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 
 def copies(path: Path) -> list[Path]:
-    """Copies that the store made and left beside the database: damaged ones put aside, backups before a migration."""
-    found = [*path.parent.glob(f"{path.name}.damaged-*"), *path.parent.glob(f"{path.name}.v*.backup")]
+    """Copies that were made and left beside the database: damaged ones put aside, those of them that are salvaged,
+    what a repair that was killed has left, backups before a migration."""
+    ends = ("damaged-*", "salvaged-*", "salvaging-*", "v*.backup")
+    found = [copy for end in ends for copy in path.parent.glob(f"{path.name}.{end}")]
     return sorted(copy for copy in found if not copy.name.endswith(("-wal", "-journal")))
 
 
@@ -231,8 +237,13 @@ def _lying_beside(path: Path) -> Iterator[Finding]:
     for copy in copies(path):
         if copy.name.endswith(".backup"):
             level, advice = Level.NOTE, "is a backup from before an upgrade; it holds prompts, too"
+        elif copy.name.startswith(f"{path.name}.salvaged-"):
+            level, advice = Level.NOTE, "was damaged and is salvaged; it holds prompts: delete it once you miss nothing"
+        elif copy.name.startswith(f"{path.name}.salvaging-"):
+            level, advice = Level.NOTE, "is left of a repair that was cut short, or is at work; the next one removes it"
         else:
-            level, advice = Level.PROBLEM, "was put aside as damaged; move it away once you have what you need from it"
+            level = Level.PROBLEM
+            advice = "was put aside as damaged; `agentops-local doctor --repair` puts back what can be read of it"
         yield Finding(level, "beside it", f"{copy.name} ({_size(copy):,} bytes) {advice}", {"path": str(copy)})
 
 

@@ -12,20 +12,30 @@ from agentops_local.cli.text import wrap
 _MARKS = {Level.FINE: ("ok", "green"), Level.NOTE: ("note", "yellow"), Level.PROBLEM: ("WRONG", "red")}
 
 
-@click.command(epilog=examples("agentops-local doctor", "agentops-local doctor --full --json"))
+@click.command(
+    epilog=examples("agentops-local doctor", "agentops-local doctor --full --json", "agentops-local doctor --repair")
+)
 @click.option("--full", is_flag=True, help="Compare every index with its table as well; slower.")
+@click.option("--repair", is_flag=True, help="Put back what can be read of damaged files; nothing is deleted.")
 @json_option
 @db_option
 @click.pass_context
-def doctor(ctx: click.Context, full: bool, as_json: bool) -> None:
+def doctor(ctx: click.Context, full: bool, repair: bool, as_json: bool) -> None:
     """Check the database, and say what is wrong.
 
     Where it is and how large; whether it is sound; its filesystem and permissions; SQLite's known faults; who records
     now and whose process died; events lost; copies lying beside it; the settings in force. Keys are never shown.
 
+    With --repair, a damaged file is put aside, a new database is begun, and what can be read of every damaged file
+    beside it is put into that; programs may go on recording. The exit code is 1 if something could not be done.
+
     The exit code is 1 if something is wrong; notes are only worth knowing.
     """
     settings: Settings = ctx.obj
+    if repair:
+        from agentops_local.cli.repairing import repair as repair_database
+
+        ctx.exit(repair_database(settings.path(), as_json))
     found = []
     for finding in Checkup(settings.path(), full).run():
         found.append(finding)

@@ -259,14 +259,14 @@ class DatabaseFile:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 
-    def quarantine(self, error: Exception) -> bool:
+    def quarantine(self, error: Exception, ours: bool = False) -> bool:
         """Puts a damaged file aside, whole, with its WAL; the next use begins a new one.
 
-        False, and nothing moved, if no `-generation` says that we made the file: a text named by mistake, or a
-        database that only its owner can decrypt, is not ours to move.
+        False, and nothing moved, if no `-generation` says that we made the file, and the caller does not know it
+        otherwise: a text named by mistake, or a database that only its owner can decrypt, is not ours to move.
         """
         self.close()
-        if not os.path.exists(f"{self._file}-generation"):
+        if not ours and not os.path.exists(f"{self._file}-generation"):
             return False
         aside = f"{self._file}.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
         while os.path.lexists(aside):  # a second one within a second must not take the place of the first
