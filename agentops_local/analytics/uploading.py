@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from agentops_local.analytics.finding import Finding, Level
 from agentops_local.analytics.reading import iso
+
+# The beginning of the file that holds room on the disk for the ledger; the number is the most that it ever held.
+RESERVE_HEAD = b"""agentops-sync keeps this room for its notes: without them nothing can be uploaded from a full disk.
+The file may be deleted, and is made anew when there is room. AGENTOPS_SYNC_RESERVE=0 forbids it.
+whole: %d bytes
+"""
 
 _STUCK_AFTER = 15 * 60 * 1_000_000  # µs without progress, though there is something to send and nothing forbids it
 
@@ -87,8 +95,55 @@ def lock_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sync.lock")
 
 
+class Reserved(NamedTuple):
+    """The room that is kept for the ledger on a full disk.
+
+    Attributes:
+        size: bytes that are left.
+        whole: what they were before the disk was full.
+    """
+
+    size: int
+    whole: int
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether some of it was given up, and there is no room yet to take it back."""
+        return self.size < self.whole
+
+    def words(self) -> str:
+        """In a line, for people."""
+        if not self.is_in_use:
+            return f"{self.size:,} bytes are kept for the ledger, should the disk be full"
+        given = self.whole - self.size
+        return f"the disk was full: of the {self.whole:,} bytes kept for the ledger {given:,} are in use"
+
+
+def reserve_file(path: Path) -> Path:
+    """The file that holds room on the disk for the ledger of a database."""
+    return path.with_name(f"{path.name}.sync.reserve")
+
+
+def reserved(path: Path) -> Reserved | None:
+    """The room that is kept; None if there is none."""
+    try:
+        with reserve_file(path).open("rb") as file:
+            whole = re.search(rb"^whole: (\d+)", file.read(len(RESERVE_HEAD) + 20), re.MULTILINE)
+            return Reserved(file.seek(0, 2), int(whole[1]) if whole else 0)
+    except OSError:
+        return None
+
+
 def upload_findings(connection: sqlite3.Connection, path: Path, now_us: int) -> Iterator[Finding]:
     """What `doctor` says of the upload."""
+    yield from _targets(connection, path, now_us)
+    room = reserved(path)
+    if room is not None:
+        level = Level.NOTE if room.is_in_use else Level.FINE
+        yield Finding(level, "reserve", room.words(), {"path": str(reserve_file(path)), **room._asdict()})
+
+
+def _targets(connection: sqlite3.Connection, path: Path, now_us: int) -> Iterator[Finding]:
     found = uploads(connection)
     served = is_served(path)
     who = "agentops-sync is running" if served else "agentops-sync is not running"

@@ -20,6 +20,8 @@ from agentops_sync.uploader import Uploader
 PARALLEL = 4  # sessions served at once
 _STEPS = 8  # for one session in a row, before others get their turn
 _UNREACHED = 5.0  # seconds
+_ROOM = 5 * SECOND  # from one look at the disk to the next
+_NO_ROOM = 1.0  # seconds until a disk that is full is tried again: what that costs is a look
 _SLEPT = 30 * SECOND  # by which the wall clock has to have run ahead
 
 
@@ -36,6 +38,7 @@ class Lane:
         self.seen: tuple[int, int] | None = None
         self.next_us: int | None = 0  # when something is due; None: when something new comes
         self.running_us = 0  # when to look at the processes of open sessions
+        self.room_us = 0  # when to look whether there is room on the disk for the reserve
         self.retry_us = 0  # when the database may be tried again
         self.failures = 0
         self.served: dict[int, int] = {}  # by session, which turn it had last
@@ -51,6 +54,9 @@ class Lane:
         uploader = self.uploader
         if uploader.refresh():
             self.next_us = now.wall_us
+        if now.mono_us >= self.room_us:
+            self.room_us = now.mono_us + _ROOM
+            uploader.ledger.keep_reserve()
         version = uploader.ledger.changed()
         if version != self.seen:
             if uploader.outbox.take():
@@ -223,7 +229,8 @@ class Daemon:
 
     def _database_failed(self, lane: Lane, error: Exception, now: Moment) -> None:
         lane.failures += 1
-        pause = min(60.0, 0.5 * 2 ** min(lane.failures, 10))
+        longest = _NO_ROOM if "is full" in str(error) else 60.0
+        pause = min(longest, 0.5 * 2 ** min(lane.failures, 10))
         lane.retry_us = now.mono_us + round(pause * SECOND)
         lane.next_us = now.wall_us + round(pause * SECOND)
         if lane.failures == 1:

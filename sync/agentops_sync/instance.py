@@ -12,18 +12,21 @@ from pathlib import Path
 
 import filelock
 
+from agentops_local.analytics.pruning import parse_size
 from agentops_local.analytics.uploading import lock_file
 from agentops_local.errors import AgentOpsLocalError, WrongUse
 from agentops_local.store.location import find_database
 from agentops_sync.authority import Authorities
 from agentops_sync.client import Client, Transport, normal_endpoint
 from agentops_sync.ledger import Ledger
+from agentops_sync.reserve import SIZE
 from agentops_sync.timing import Clock, SystemClock, Timing
 from agentops_sync.uploader import Uploader
 
 ENDPOINT = "https://api.agentops.ai"
 ENDPOINT_VARIABLE = "AGENTOPS_API_ENDPOINT"
 TIMING_VARIABLE = "AGENTOPS_SYNC_TIMING"
+RESERVE_VARIABLE = "AGENTOPS_SYNC_RESERVE"
 
 
 class AnotherRuns(AgentOpsLocalError):
@@ -94,6 +97,15 @@ class Settings:
                 raise WrongUse(f"{TIMING_VARIABLE}: {part!r}: a share of the time is over 0, and at most 1")
         return replace(Timing(), **changed)
 
+    def reserve(self) -> int:
+        """Bytes to keep on the disk for the ledger: `AGENTOPS_SYNC_RESERVE` ("4MB"; 0: none).
+
+        Raises:
+            WrongUse: it is no size.
+        """
+        given = self.environ.get(RESERVE_VARIABLE)
+        return SIZE if given is None else parse_size(given)
+
 
 @contextmanager
 def serving(settings: Settings, transport: Transport | None = None) -> Iterator[list[Uploader]]:
@@ -106,7 +118,7 @@ def serving(settings: Settings, transport: Transport | None = None) -> Iterator[
         AnotherRuns: another process serves one of them.
         WrongUse, WrongPolicy, WrongCredentials, DatabaseUnusable: the settings do not do.
     """
-    timing, clock = settings.timing(), SystemClock()
+    timing, reserve, clock = settings.timing(), settings.reserve(), SystemClock()
     with ExitStack() as stack:
         for path in settings.paths():
             stack.enter_context(_alone(path))
@@ -117,7 +129,7 @@ def serving(settings: Settings, transport: Transport | None = None) -> Iterator[
         url = settings.url()
         uploaders = []
         for path in settings.paths():
-            ledger = Ledger(path, url, timing.share)
+            ledger = Ledger(path, url, timing.share, reserve)
             stack.callback(ledger.close)
             uploaders.append(uploader(ledger, transport, settings.authorities(path), timing, clock))
         yield uploaders

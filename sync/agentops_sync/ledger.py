@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from agentops_local.errors import DatabaseUnusable, StoreFault
 from agentops_local.store.file import DatabaseFile
+from agentops_sync.reserve import Reserve
+from agentops_sync.statements import Statements
 
 T = TypeVar("T")
 
@@ -35,12 +37,16 @@ class Ledger:
         share: of the time, that transactions here may keep recorders waiting while there are any. Forcing a commit to
             the disk takes longer than all a recorder does for an event: without a limit, one that records beside a
             drain waits three times as long for its median event.
+        reserve: bytes that are kept on the disk for the time when it is full; 0: none.
     """
 
-    def __init__(self, path: Path, url: str, share: float = 1.0) -> None:
+    def __init__(self, path: Path, url: str, share: float = 1.0, reserve: int = 0) -> None:
         self.path = path
         self.url = url
-        self._file = DatabaseFile(path)
+        # With a reserve the WAL stays so small that it can be emptied at the cost of a half of that.
+        self._file = DatabaseFile(path, reserve // 2 or None)
+        self._wal = self._file.path.with_name(f"{self._file.path.name}-wal")
+        self._reserve = Reserve(path, reserve)
         self._mutex = threading.RLock()
         self._target: tuple[str | None, int] | None = None  # the file's generation, and the number in it
         self._connection: sqlite3.Connection | None = None  # the last that was open
@@ -63,11 +69,74 @@ class Ledger:
             began = monotonic()
             try:
                 self._look()
-                with self._file.transaction() as connection:
-                    yield self._known(connection)
+                with self._committed() as statements:
+                    yield cast("sqlite3.Connection", statements)  # all of it that is used here
             finally:
                 ended = monotonic()
                 self._turn_after = ended + (ended - began) * (1 / self._share - 1)
+
+    @contextmanager
+    def _committed(self) -> Iterator[Statements]:
+        """As `DatabaseFile.transaction`, and on a full disk at the cost of the reserve."""
+        file = self._file
+        try:
+            file.take_turn()
+            connection = self._opened()
+            file.set_durability(True)
+            statements = Statements(connection, self._make_room)
+            yield statements
+            statements.commit()
+            file.tidy()
+        except BaseException:
+            file.roll_back()
+            raise
+        finally:
+            self._reserve.take_back()
+            file.lock.release()
+
+    def _opened(self) -> sqlite3.Connection:
+        """The connection, under the writers' lock; to open it, its index may have to be made on a full disk."""
+        while True:
+            try:
+                return self._ready()
+            except sqlite3.Error as error:  # noqa: PERF203 - each time there is less to give up
+                if not (self._reserve.explains(error) and self._reserve.give_up()):
+                    raise
+
+    def _make_room(self, error: sqlite3.Error) -> bool:
+        """Undoes a transaction that the disk had no room for, and makes some; whether there is any.
+
+        The WAL comes first: emptied it gives back more than the database grows by. But a checkpoint that ends half-way
+        has made that grow and gives back nothing, so it is begun only where the reserve is enough for the whole of it.
+        """
+        if not self._reserve.explains(error):
+            return False
+        self._file.roll_back()
+        growth = self._growth(self._ready())
+        if growth <= self._reserve.room:
+            self._reserve.give_up(growth)
+            before = _size(self._wal)
+            self._file.tidy(at_once=True)
+            if _size(self._wal) < before:
+                return True
+        return self._reserve.give_up()
+
+    def _growth(self, connection: sqlite3.Connection) -> int:
+        """The bytes by which the database grows when the WAL is moved into it."""
+        pages, size = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
+        return max(0, pages * size - _size(self._file.path))
+
+    def keep_reserve(self) -> None:
+        """Makes the reserve, or lets it grow, where there is room for that; a piece at a time, for recorders wait."""
+        more = True
+        while more:
+            with self._mutex:
+                self._look()
+                try:
+                    self._file.take_turn()
+                    more = self._reserve.keep()
+                finally:
+                    self._file.lock.release()
 
     def _leave_room(self) -> None:
         """Lets the recorders have their part of the time, if there are any."""
@@ -87,8 +156,9 @@ class Ledger:
                 try:
                     self._look()
                     self._file.take_turn()
-                    self._ready()
+                    self._opened()
                 finally:
+                    self._reserve.take_back()
                     self._file.lock.release()
             return query(self._ready())
 
@@ -158,3 +228,10 @@ class Ledger:
         """Before the turn is taken, for that makes a folder that is gone, and an empty file in it."""
         if not self._file.path.is_file():
             raise DatabaseUnusable(f"there is no database at {self.path}")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from agentops_local.analytics.uploading import is_served
+from agentops_local.analytics.uploading import Reserved, is_served, reserved
 from agentops_local.clock import to_iso
 from agentops_sync.client import JSON
 from agentops_sync.deliveries import WITHHELD
@@ -94,6 +94,7 @@ class Report:
         progress_at: when the server last accepted something.
         idle_at: when everything that could be sent had been.
         retry_at: until when nothing is sent, because the server cannot be reached or asked to wait.
+        reserve: the room on the disk for the ledger; None if there is none.
     """
 
     database: str
@@ -108,6 +109,7 @@ class Report:
     parked: list[Parked] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     sessions: list[SessionReport] = field(default_factory=list)
+    reserve: Reserved | None = None
 
     @property
     def complete(self) -> bool:
@@ -116,7 +118,8 @@ class Report:
 
     def to_json(self) -> dict[str, JSON]:
         """As JSON."""
-        return {**asdict(self), "complete": self.complete}
+        reserve = None if self.reserve is None else {**self.reserve._asdict(), "in_use": self.reserve.is_in_use}
+        return {**asdict(self), "reserve": reserve, "complete": self.complete}
 
 
 def reports(path: Path, connection: sqlite3.Connection, url: str | None = None) -> list[Report]:
@@ -159,7 +162,7 @@ def _report(path: Path, connection: sqlite3.Connection, served: bool, row: tuple
     ]
     return Report(
         str(path), str(url), served, events, _iso(progress), _iso(looked), _iso(retry) if failures else None,
-        str(error) if error else None, _iso(error_us), parked, dead, sessions,
+        str(error) if error else None, _iso(error_us), parked, dead, sessions, reserved(path),
     )  # fmt: skip
 
 

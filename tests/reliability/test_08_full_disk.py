@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.conftest import Spawn
+from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import DB, SESSION, Program, acks, check, flat, query
 
 # `fill()` makes the disk full, `free()` takes what filled it away. With the limit it is files that may not grow.
@@ -146,7 +147,7 @@ def disk(request: pytest.FixtureRequest, project: Path) -> Iterator[tuple[str, P
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_full_disk(disk: tuple[str, Path], spawn: Spawn, case: str) -> None:
+def test_a_full_disk(disk: tuple[str, Path], spawn: Spawn, score: Score, case: str) -> None:
     """While the disk is full the program goes on and each event is stored or counted; once there is room again, all of
     them are stored, in order."""
     kind, folder = disk
@@ -155,7 +156,7 @@ def test_a_full_disk(disk: tuple[str, Path], spawn: Spawn, case: str) -> None:
     errors = program.finish()
     kept = acks(program, word="kept")
     print(f"{len(acks(program))} stored at once, {len(kept)} kept\n{errors}")
-    truth = check(acks(program) + kept, db)
+    truth = check(acks(program) + kept, db, score=score)
     assert kept, "the disk was never full"
     assert int(program.said("unstored")[0][1]) == (5 if case == "twice" else len(kept))
     assert program.said("left")[0][2] == "0"
@@ -165,7 +166,7 @@ def test_a_full_disk(disk: tuple[str, Path], spawn: Spawn, case: str) -> None:
     assert "instead" not in errors
 
 
-def test_what_finds_no_room_in_memory_is_counted(disk: tuple[str, Path], spawn: Spawn) -> None:
+def test_what_finds_no_room_in_memory_is_counted(disk: tuple[str, Path], spawn: Spawn, score: Score) -> None:
     """Events that neither the disk nor the memory has room for are lost, and the table `losses` tells how many, once;
     the ones that waited are stored in order."""
     kind, folder = disk
@@ -198,7 +199,7 @@ me.leave()
     print(log)
     kept = acks(program, word="kept")
     expected = kept[:10] + kept[25:27] + kept[35:36]
-    truth = check(acks(program) + expected, db)
+    truth = check(acks(program) + expected, db, score=score)
     assert [line[1] for line in program.said("unstored")] == ["25", "11"]
     assert [row[0] for row in query(db, "SELECT events FROM losses ORDER BY id")] == [15, 8]
     assert program.said("left")[0][2] == "0"
@@ -207,7 +208,7 @@ me.leave()
     assert log.count("events are lost, and counted") == 2
 
 
-def test_the_end_on_a_full_disk(disk: tuple[str, Path], spawn: Spawn) -> None:
+def test_the_end_on_a_full_disk(disk: tuple[str, Path], spawn: Spawn, score: Score) -> None:
     """A program that ends while the disk is full ends well, and says how many of its events are not stored."""
     kind, folder = disk
     db = folder / DB
@@ -217,10 +218,10 @@ def test_the_end_on_a_full_disk(disk: tuple[str, Path], spawn: Spawn) -> None:
     assert "7 events could not be stored" in log
     if kind == "tmpfs":
         (folder / "filler").unlink()
-    assert check(acks(program), db).events.total() == 5
+    assert check(acks(program), db, score=score).events.total() == 5
 
 
-def test_another_process_frees_the_disk(disk: tuple[str, Path], spawn: Spawn) -> None:
+def test_another_process_frees_the_disk(disk: tuple[str, Path], spawn: Spawn, score: Score) -> None:
     """What several processes keep in memory is stored by each of them, once."""
     kind, folder = disk
     if kind == "limit":
@@ -244,7 +245,7 @@ def test_another_process_frees_the_disk(disk: tuple[str, Path], spawn: Spawn) ->
         program.finish()
     kept = acks(*programs, word="kept")
     assert len(kept) > 3
-    truth = check(acks(*programs) + kept, db)
+    truth = check(acks(*programs) + kept, db, score=score)
     assert truth.events.total() == 90
 
 

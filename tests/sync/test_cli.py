@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from agentops_local.analytics.checkup import Checkup
+from agentops_local.analytics.uploading import reserved
 from agentops_sync.cli import cli
+from agentops_sync.reserve import Reserve
 from tests.fakes.agentops_api import AgentOpsAPI
 from tests.sync.running import COMMAND, PATIENCE, Running, environment, query, recorded, states
 
@@ -269,6 +272,28 @@ def test_a_service_holds_no_key(user: User, tmp_path: Path) -> None:
     assert not list((tmp_path / "configuration").rglob("*agentops-sync*"))
     key = user.env["AGENTOPS_API_KEY"]
     assert "agentops-sync login" in user.sync("install-service", "--api-key", key, code=2)
+
+
+def test_status_and_doctor_say_when_it_is_in_use(user: User) -> None:
+    """The daemon makes it, of the size that was asked for; status and doctor say when some of it was given up."""
+    user.env["AGENTOPS_SYNC_RESERVE"] = "256KiB"
+    user.sync("once")
+    assert reserved(user.db) == (262_144, 262_144)
+    assert "kept for the ledger" not in user.sync("status")
+    assert json.loads(user.sync("status", "--json"))[0]["reserve"] == {
+        "size": 262_144,
+        "whole": 262_144,
+        "in_use": False,
+    }
+    assert Reserve(user.db).give_up(65_536)
+    assert f"of the {262_144:,} bytes kept for the ledger {65_536:,} are in use" in " ".join(
+        user.sync("status").split()
+    )
+    assert json.loads(user.sync("status", "--json"))[0]["reserve"]["in_use"] is True
+    found = [one for one in Checkup(user.db).run() if one.about == "reserve"]
+    assert [one.level.value for one in found] == ["note"]
+    user.env["AGENTOPS_SYNC_RESERVE"] = "some"
+    assert "no size" in user.sync("once", code=2)
 
 
 # On the screen ------------------------------------------------------------------------------------------------------

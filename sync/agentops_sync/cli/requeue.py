@@ -33,7 +33,7 @@ def requeue(ctx: click.Context, session: str | None, uncertain: bool) -> None:
             with reading(path) as connection:
                 whole = pick(connection, session)
                 number = connection.execute("SELECT seq FROM sessions WHERE id = ?", (whole,)).fetchone()[0]
-        ledger = Ledger(path, settings.url())
+        ledger = Ledger(path, settings.url(), reserve=settings.reserve())
         try:
             again = send_again(ledger, number, uncertain)
         finally:

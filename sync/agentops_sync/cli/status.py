@@ -62,6 +62,8 @@ def _told(report: Report, every: bool) -> list[str]:
         lines.append(styled(f"nothing is sent before {report.retry_at[:19]} UTC", fg="yellow"))
     if report.last_error:
         lines += wrap(f"last error: {report.last_error}", screen_width(), "  ")
+    if report.reserve is not None and report.reserve.is_in_use:
+        lines.append(styled(report.reserve.words(), fg="yellow"))
     for parked in report.parked:
         text = f"parked {parked.what} {parked.name}: {parked.reason}; next try at {parked.retry_at[:19]} UTC"
         lines += [styled(line, fg="yellow") for line in wrap(text, screen_width(), "  ")]

@@ -38,7 +38,8 @@ def verify(ctx: click.Context, session: str, repair: bool, as_json: bool) -> Non
     settings = settings_of(ctx)
     path, number, whole = _find(settings, session)
     timing = settings.timing()
-    client, ledger = Client(settings.url(), timing.connect, timing.read), Ledger(path, settings.url())
+    client = Client(settings.url(), timing.connect, timing.read)
+    ledger = Ledger(path, settings.url(), reserve=settings.reserve())
     try:
         verifier = Verifier(ledger, client, settings.authorities(path), timing)
         found = verifier.verify(number)
