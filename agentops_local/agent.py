@@ -70,7 +70,7 @@ def _track_class(cls: type, name: str | None) -> type:
         agent_id = known or new_id()
         if known is None:
             with faults.contained("track_agent"):
-                context.agent_names[str(agent_id)] = str(given or name or type(self).__name__)
+                context.name_agent(str(agent_id), str(given or name or type(self).__name__))
                 object.__setattr__(self, "agentops_agent_id", agent_id)
                 _wrap_methods(type(self))
         with context.bound(context.agent_id, agent_id):
@@ -119,7 +119,7 @@ def _role(instance: object) -> object:
 
 def _introduce(agent_id: UUID, name: str, session: Session | None) -> None:
     """Makes an agent known to its session; one made before there is a session becomes known with its first event."""
-    context.agent_names[str(agent_id)] = name
+    context.name_agent(str(agent_id), name)
     if session is None and Client._instance is not None:  # else it is too early to read the settings
         session = Client().active_session()
     if session is not None:

@@ -24,6 +24,8 @@ from agentops_local.store.location import find_database
 _MANY = "agentops_local: %d sessions are live, so %s() of the package cannot know which is meant; use the session's own"
 _NONE = "agentops_local: there is no session, so %s() does nothing; call init() or start_session() first"
 
+_REMEMBERED = 256  # sessions: a server that begins one for each request must not grow
+
 
 class Client:
     """The settings and sessions of this process.
@@ -48,7 +50,7 @@ class Client:
     def _begin(self) -> None:
         self.config = Configuration()
         self._sessions: list[Session] = []
-        self._known: set[UUID] = set()  # every session this process has taken part in
+        self._known: dict[UUID, None] = {}  # sessions this process has taken part in, the last ones
         self._recorders: dict[tuple[object, ...], Recorder] = {}
         self._initialized = False
         self._all_ended = False
@@ -158,7 +160,9 @@ class Client:
             faults.report(fault, "start_session()")
             return None
         self._sessions.append(session)
-        self._known.add(session_id)
+        self._known[session_id] = None
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
         self._all_ended = False
         return session
 

@@ -22,6 +22,17 @@ event_id: ContextVar[UUID | None] = ContextVar("agentops_local_event_id", defaul
 
 # Names of the agents made in this process, whatever the session: an agent may be made before there is one.
 agent_names: dict[str, str] = {}
+_NAMES = 10_000  # at most: a server that makes an agent for each request must not grow
+
+
+def name_agent(agent_id: str, name: str) -> None:
+    """Keeps the name of an agent, and forgets the one made longest ago if there are too many."""
+    agent_names[agent_id] = name
+    if len(agent_names) > _NAMES:
+        try:
+            del agent_names[next(iter(agent_names))]
+        except (KeyError, RuntimeError):  # another thread does the same
+            pass
 
 
 @contextmanager

@@ -226,14 +226,16 @@ class Session(SessionFacts):
         state.end_us = clock.now_us()
         state.end_state = end_state.value
         state.end_state_reason = None if reason is None else self._recorder.text(_text(reason))
-        state.video = state.video if video is None else self._recorder.text(_text(video))
+        if video is not None:
+            state.video, state.video_due = self._recorder.text(_text(video)), True
         state.auto_ended = auto
 
     def _exit_process(self, crash: BaseException | None) -> None:
         """What the end of this process means for the session. An uncaught exception in the process that started it
         fails it; otherwise it ends, indeterminate, with the last of its processes."""
         state = self._state
-        here = state.place is not None and state.place.epoch == self._recorder.database.epoch
+        # Not by the epoch: the database is opened anew after a fork, and this session may have recorded nothing since.
+        here = state.place is not None and state.place.pid == os.getpid()
         if not self.is_running or not here:
             return
         starter = self._pid == os.getpid() and not state.inherited
@@ -269,7 +271,7 @@ class Session(SessionFacts):
 
     def set_video(self, video: str) -> None:
         """Sets the video: URL or path of a recording of the session."""
-        self._state.video = self._recorder.text(_text(video))
+        self._state.video, self._state.video_due = self._recorder.text(_text(video)), False
         self._change("set_video()", lambda: writes.set_video(self._state))
 
     def create_agent(self, name: str, agent_id: str | UUID | None = None) -> str | None:
@@ -283,7 +285,8 @@ class Session(SessionFacts):
             The agent's id, UUID text; None if the session has ended.
         """
         known = str(clock.new_id()) if agent_id is None else _agent_uuid(agent_id)
-        called = context.agent_names[known] = self._state.agent_names[known] = _text(name)
+        called = self._state.agent_names[known] = _text(name)
+        context.name_agent(known, called)
         added = self._change("create_agent()", lambda: writes.add_agent(self._state, known, called))
         return known if added else None
 
@@ -342,7 +345,7 @@ def _agent_uuid(agent_id: object) -> str:
     except ValueError:
         known = str(uuid5(_NAMES, given))
         if known not in context.agent_names:  # told once, not with every event
-            context.agent_names[known] = given
+            context.name_agent(known, given)
             logger.warning("agentops_local: agent_id %r is no UUID; the agent is known as %s", given, known)
         return known
 

@@ -21,7 +21,7 @@ from tests.reliability.programs.notebook import main
 main(*map(int, sys.argv[1:]))
 """
 ENDS = {
-    "died": (None, "Indeterminate", None, 0),
+    "died": (0, "Indeterminate", None, 0),
     "Success": (1, "Success", None, 0),
     "exit": (1, "Indeterminate", "its process ended without end_session()", 1),
 }
@@ -37,12 +37,7 @@ def test_a_notebook(project: Path, spawn: Spawn, score: Score) -> None:
     print(f"{len(notebook.said('ack'))} events, {scaled(15)} interrupts; seed {start}")
     assert not notebook.said("refused")
     wanted = {session: how for _, session, how in notebook.said("session")}
-    found = {
-        row[0]: row[1:]
-        for row in query(
-            DB,
-            "SELECT id, CASE WHEN end_us IS NULL THEN NULL ELSE 1 END, end_state, end_state_reason, auto_ended FROM sessions",
-        )
-    }
+    rows = query(DB, "SELECT id, end_us IS NOT NULL, end_state, end_state_reason, auto_ended FROM sessions")
+    found = {row[0]: row[1:] for row in rows}
     assert found == {session: ENDS[how] for session, how in wanted.items()}
     assert ends.sessions == {session: Status.DIED if how == "died" else Status.ENDED for session, how in wanted.items()}

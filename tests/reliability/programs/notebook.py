@@ -97,7 +97,7 @@ class Notebook:
 
     def send(self, cell: str) -> str:
         """Runs a cell, without waiting for its end."""
-        return self.client.execute(cell)
+        return str(self.client.execute(cell))
 
     def answer(self, sent: str) -> dict[str, Any]:
         """How a cell ended."""

@@ -4,6 +4,8 @@ module is imported or, with AGENTOPS_TEST_INIT=child, in each child of the pool.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 
 from celery import Celery, signals
 
@@ -42,3 +44,21 @@ def work(number: int) -> None:
         think(f"task {number}", turn)
         act(number=number, turn=turn)
     say("did", os.getpid(), number)
+
+
+@app.task
+def perish(events: int) -> None:
+    """A task in the midst of which its process is killed. Not from outside: a child that dies while it waits for work
+    takes the lock of the pool's queue with it, and the pool waits for ever."""
+    say("perishes", os.getpid())
+    done = 0
+
+    def kill() -> None:
+        while done < events:
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=kill).start()
+    while True:
+        act("perish", number=done)
+        done += 1
