@@ -253,20 +253,27 @@ def _check_file(db: Path) -> None:
 
 
 def _hide_from_git(folder: Path) -> bool:
-    """Writes `.gitignore` unless there is one; whether it was written."""
-    try:
-        descriptor = os.open(folder / ".gitignore", _NEW_FILE, 0o600)
-    except OSError:  # there is one, as nearly always; or there cannot be, which is no reason not to record
+    """Writes `.gitignore` unless there is one; whether it was written.
+
+    It gets its name when it is whole and on the disk. One that a power cut or a full disk has left empty would never
+    be written again, and git would take the recordings.
+    """
+    ignore, draft = folder / ".gitignore", folder / f".gitignore-{os.getpid()}"
+    if _lstat(ignore):
         return False
-    written = 0
+    with contextlib.suppress(OSError):  # there may be none, which is no reason not to record
+        descriptor = os.open(draft, _NEW_FILE, 0o600)
+        try:
+            written = os.write(descriptor, _GITIGNORE)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if written == len(_GITIGNORE):
+            os.replace(draft, ignore)
+            return True
     with contextlib.suppress(OSError):
-        written = os.write(descriptor, _GITIGNORE)
-        os.fsync(descriptor)  # else a power cut may leave it empty, and git takes the recordings
-    os.close(descriptor)
-    if written < len(_GITIGNORE):  # a full disk: left empty, it would never be written again
-        with contextlib.suppress(OSError):
-            (folder / ".gitignore").unlink()
-    return True
+        draft.unlink()
+    return False
 
 
 def _make_file(db: Path) -> None:
