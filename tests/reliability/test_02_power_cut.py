@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from agentops_local import ToolEvent
+from agentops_local.store import file
+from tests.fakes.agentops_api import AgentOpsAPI
 from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import DB, ROOT, SESSION, flat, scaled, seed
 from tests.reliability.tools.inside import Actor
-from tests.reliability.tools.powercut.operations import Resize, Run
+from tests.reliability.tools.powercut.operations import Resize, Run, Said
 from tests.reliability.tools.powercut.trace import can_trace, record
 from tests.reliability.tools.powercut.verdict import Figures, judge, rows
+from tests.sync.running import COMMAND, environment, names, recorded
 
 IMAGES = 1500
 PARTS = 3  # so that two workers share the images of a run
@@ -96,6 +99,9 @@ FACTS = """
 SELECT 'start:' || id FROM sessions WHERE id <> ''
 UNION ALL SELECT 'end:' || id FROM sessions WHERE end_us IS NOT NULL AND end_state = 'Success'
 UNION ALL SELECT 'tag:' || s.id || ':' || t.value FROM sessions s, json_each(s.tags) t
+"""
+LEDGER = """
+SELECT 'sent:' || p.id FROM uploads u JOIN payloads p ON p.seq = u.event WHERE u.state <> 'pending'
 """
 
 
@@ -189,13 +195,17 @@ def test_the_simulator_finds_what_is_wrong(project: Path, level: str) -> None:
     assert (figures.corrupt > 0) is (level == "OFF")
 
 
-@pytest.mark.parametrize("durability", ["power", "process"])
-def test_while_the_database_is_made(project: Path, score: Score, durability: str) -> None:
+@pytest.mark.parametrize(("durability", "begin"), [("power", ""), ("process", ""), ("power", NO_WAL)])
+def test_while_the_database_is_made(
+    project: Path, score: Score, monkeypatch: pytest.MonkeyPatch, durability: str, begin: str
+) -> None:
     """Whatever a power cut leaves of a database that was being made, the next program records into it, finds there what
     was acknowledged, puts nothing aside, and git still ignores all of it."""
-    done = run(project, MAKING, durability)
+    if begin:
+        monkeypatch.setattr(file, "wal_is_safe", lambda _: False)
+    done = run(project, begin + MAKING, durability)
     order, _ = survivors(project / "new")
-    figures = judge(done, scaled(400), seed(), _next_program, acknowledged(done, durability == "power"), order)
+    figures = judge(done, scaled(300), seed(), _next_program, acknowledged(done, durability == "power"), order)
     score.add(figures.images, lost=figures.lost, torn=figures.corrupt + figures.disordered)
     assert (figures.lossy, figures.corrupt, figures.disordered) == (0, 0, 0), figures
 
@@ -216,3 +226,33 @@ def _next_program(folder: Path) -> tuple[list[str], list[str]]:
         raise sqlite3.DatabaseError("nothing says that the file is ours: damaged, it would not be put aside")
     events, facts = survivors(folder / "new")
     return events[:-1], facts
+
+
+def test_the_ledger_is_ahead_of_the_network(project: Path, api: AgentOpsAPI, score: Score) -> None:
+    """Before an event's first byte leaves the machine the ledger says so, on the disk: after a power cut the daemon
+    knows what may have arrived, and sends none of it again unasked."""
+    db = project / DB
+    sessions = [recorded(db, 15, f"tool {number}") for number in range(4)]
+    command = [*COMMAND, "once", "--db", str(db), "--endpoint", api.url]
+    done = record(command, project, environment(db, api.api_key))
+    assert done.code == 0, done.errors
+    assert sum(len(names(api, session)) for session in sessions) == 60
+    order, known = rows(db, ROWS, LEDGER)
+    sent = [
+        (moment, f"sent:{event}")
+        for moment, operation in enumerate(done.operations)
+        if isinstance(operation, Said) and operation.socket
+        for event in order
+        if event in operation.text
+    ]
+    assert {name for _, name in sent} == set(known)
+    assert len(known) == 60
+    figures = judge(done, scaled(400), seed(), _ledger, sent, order)
+    score.add(figures.images, lost=figures.lost, torn=figures.corrupt + figures.disordered)
+    print(f"{len(done.operations)} operations, {len(sent)} sent: {figures}")
+    assert (figures.lossy, figures.corrupt, figures.disordered) == (0, 0, 0), figures
+
+
+def _ledger(folder: Path) -> tuple[list[str], list[str]]:
+    events, known = rows(folder / DB, ROWS, LEDGER)
+    return events, known
