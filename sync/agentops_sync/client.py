@@ -25,6 +25,7 @@ import urllib3.exceptions
 from requests.auth import AuthBase
 
 from agentops_local import __version__
+from agentops_local.cli.text import one_line  # what a server says gets into the ledger, the log and on terminals
 from agentops_local.errors import WrongUse
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
@@ -314,10 +315,10 @@ def judge(status: int, content: bytes, headers: requests.structures.CaseInsensit
         status == 500 and isinstance(body, dict) and "error" in body
     ):
         verdict = Verdict.ANSWERED
-    words = "" if verdict is Verdict.OK else _message(body) or content[:500].decode("utf-8", "replace")
-    return Outcome(
-        verdict, status, body, words[:500], _retry_after(headers.get("Retry-After")), _date(headers.get("Date"))
+    words = (
+        "" if verdict is Verdict.OK else one_line((_message(body) or content[:500].decode("utf-8", "replace"))[:500])
     )
+    return Outcome(verdict, status, body, words, _retry_after(headers.get("Retry-After")), _date(headers.get("Date")))
 
 
 def normal_endpoint(endpoint: str) -> str:
@@ -369,10 +370,9 @@ def _is_unsent(error: BaseException) -> bool:
 
 def _words(error: Exception) -> str:
     cause = error.args[0] if error.args else error
-    if isinstance(cause, urllib3.exceptions.MaxRetryError):
-        cause = cause.reason
+    cause = cause.reason if isinstance(cause, urllib3.exceptions.MaxRetryError) else cause
     text = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:?\s*", "", str(cause))
-    return f"{type(error).__name__}: {text}"[:500]
+    return one_line(f"{type(error).__name__}: {text}"[:500])
 
 
 def _message(body: JSON) -> str | None:

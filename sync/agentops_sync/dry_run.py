@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from agentops_local.analytics.reading import open_reader
+from agentops_local.cli.common import to_json
 from agentops_local.config import key_hash
 from agentops_local.store.backup import back_up
 from agentops_sync.client import JSON, Outcome, Request, Verdict
@@ -36,7 +37,7 @@ class Printer:
                 headers[name] = f"<key {key_hash(headers[name])}>"
         body = None if request.body is None else json.loads(request.body)
         told = {"method": request.method, "url": self._url + request.path, "headers": headers, "body": body}
-        self._tell(json.dumps(told, ensure_ascii=False))
+        self._tell(to_json(told))
         answer: JSON = "Success" if request.path.endswith(("create_events", "create_agent")) else {"jwt": _TOKEN}
         return Outcome(Verdict.OK, 200, answer)
 
