@@ -31,6 +31,8 @@ WAL_ALARM = 64 << 20
 _PATIENCE = 30.0  # seconds to wait for the writers' lock
 _MOMENT = 0.05  # seconds
 _CHECKPOINT_WAIT = 0.1  # seconds that a checkpoint waits for readers while it keeps the writers waiting
+_CHECKPOINT_MOMENT = 0.005  # the same where each of many writers may try in vain, once a second
+_CHECKPOINT_AGAIN = 1.0  # seconds
 
 
 class DatabaseFile:
@@ -64,6 +66,7 @@ class DatabaseFile:
         self._watch = Watch(self._file)
         self._generation: str | None = None
         self._wal_limit = self._wal_most or WAL_SIZE
+        self._retry_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -151,35 +154,44 @@ class DatabaseFile:
                 connection.execute("ROLLBACK")
 
     def tidy(self, at_once: bool = False) -> None:
-        """Checkpoints when the WAL has grown large. A fault here is not one of the write that came before it."""
-        if self._watch.wal_size <= self._wal_limit and not at_once:
+        """Checkpoints when the WAL has grown large. A fault here is not one of the write that came before it.
+
+        A reader that stays can forbid it. Then it is tried again when the WAL has grown by as much once more, so that
+        writers do not wait for the same reader with every event; and once a second, but hardly waiting, or the WAL
+        would stay as large as it is for a day after the reader has gone where little is recorded.
+        """
+        size = self._watch.wal_size
+        if at_once or size > self._wal_limit:
+            wait = _CHECKPOINT_WAIT
+        elif size > (self._wal_most or WAL_SIZE) and time.monotonic() > self._retry_at:
+            wait = _CHECKPOINT_MOMENT
+        else:
             return
         with suppress(sqlite3.Error):
-            self._checkpoint()
+            self._checkpoint(wait)
 
-    def _checkpoint(self) -> None:
-        """Moves the WAL into the database and empties it.
-
-        A reader that stays can forbid it; then it is tried again only when the WAL has grown by as much once more, so
-        that writers do not wait for the same reader with every event.
-        """
+    def _checkpoint(self, wait: float) -> None:
+        """Moves the WAL into the database and empties it, if no reader forbids it for longer than `wait`."""
         connection = self._connection
         if connection is None:
             return
-        connection.execute(f"PRAGMA busy_timeout = {int(_CHECKPOINT_WAIT * 1000)}")
-        self._wal_limit = self._watch.wal_size + WAL_SIZE
+        size, grown = self._watch.wal_size, self._watch.wal_size > self._wal_limit
+        self._retry_at = time.monotonic() + _CHECKPOINT_AGAIN
+        if grown:
+            self._wal_limit = size + WAL_SIZE
+        connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
         try:
             blocked = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         finally:
             connection.execute(f"PRAGMA busy_timeout = {int(opening.BUSY_TIMEOUT * 1000)}")
         if not blocked:
             self._wal_limit = self._wal_most or WAL_SIZE
-        elif self._watch.wal_size > WAL_ALARM:
+        elif grown and size > WAL_ALARM:
             logger.warning(
                 "agentops_local: a reader that stays open keeps the WAL of %s from being emptied (%d MB); "
                 "close long-running queries",
                 self.path,
-                self._watch.wal_size >> 20,
+                size >> 20,
             )
 
     def _open(self) -> sqlite3.Connection:

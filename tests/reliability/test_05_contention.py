@@ -10,7 +10,7 @@ import pytest
 
 from tests.reliability.conftest import Spawn
 from tests.reliability.scorecard import Score
-from tests.reliability.tools.crash import DB, SESSION, acks, check, listen, scaled
+from tests.reliability.tools.crash import DB, SESSION, acks, await_stop, check, listen, scaled
 
 # They begin at one moment and stop at another: the clock is the same for all processes. What was stored is said at the
 # end, for a pipe that is full would stop a writer in its stead.
@@ -92,7 +92,7 @@ me.leave()
         SESSION,
     )
     stopped.expect("stopping")
-    _await_stop(stopped.pid)
+    await_stop(stopped.pid)
     other.tell()
     assert other.expect("unstored")[1] == "20"
     stopped.send(signal.SIGCONT)
@@ -151,7 +151,7 @@ me.leave()
     )
     forker.expect("recorded")
     stopped.expect("stopping")
-    _await_stop(stopped.pid)
+    await_stop(stopped.pid)
     forker.tell()
     forker.expect("child")
     forker.expect("parent")
@@ -159,11 +159,3 @@ me.leave()
     stopped.finish()
     forker.finish()
     check(acks(forker) + acks(forker, word="kept"), DB, score=score)
-
-
-def _await_stop(pid: int) -> None:
-    """Until the kernel says T (stopped); it takes no longer than the process needs to begin its transaction."""
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "T":
-        assert time.monotonic() < deadline
-        time.sleep(0.001)

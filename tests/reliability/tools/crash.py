@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -174,6 +175,14 @@ def listen(programs: Iterable[Program], done: Callable[[], bool]) -> None:
                 assert isinstance(speaker, Program)
                 if not speaker.pump():
                     selector.unregister(speaker)
+
+
+def await_stop(pid: int) -> None:
+    """Until the kernel says T (stopped) of a process that is about to stop itself."""
+    deadline = time.monotonic() + PATIENCE
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "T":
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 # ------------------------------------------------------------------------------------------------ what must hold
