@@ -21,6 +21,7 @@ from agentops_local.analytics.uploading import upload_findings
 from agentops_local.clock import now_us
 from agentops_local.errors import DatabaseUnusable
 from agentops_local.process import Liveness
+from agentops_local.store.backup import backups
 from agentops_local.store.filesystem import filesystem_type, wal_is_safe
 from agentops_local.store.location import exposure
 from agentops_local.store.schema import VERSION
@@ -227,20 +228,36 @@ def _unfinished(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 def copies(path: Path) -> list[Path]:
     """Copies that were made and left beside the database: damaged ones put aside, those of them that are salvaged,
-    what a repair that was killed has left, backups before a migration."""
-    ends = ("damaged-*", "salvaged-*", "salvaging-*", "v*.backup")
+    what a repair or a restoring that was killed has left, databases that a backup has replaced, backups before a
+    migration, and those in the default folder."""
+    ends = ("damaged-*", "salvaged-*", "salvaging-*", "replaced-*", "restoring-*", "v*.backup")
     found = [copy for end in ends for copy in path.parent.glob(f"{path.name}.{end}")]
-    return sorted(copy for copy in found if not copy.name.endswith(("-wal", "-journal")))
+    beside = sorted(copy for copy in found if not copy.name.endswith(("-wal", "-shm", "-journal")))
+    return [*beside, *backups(path)]
 
 
 def _lying_beside(path: Path) -> Iterator[Finding]:
+    made = backups(path)
+    if made:
+        total = sum(map(_size, made))
+        text = f"{len(made)}, {total:,} bytes, the newest {made[-1].name}; they hold prompts, too"
+        yield Finding(Level.FINE, "backups", text, [str(backup) for backup in made])
     for copy in copies(path):
+        if copy in made:
+            continue
         if copy.name.endswith(".backup"):
             level, advice = Level.NOTE, "is a backup from before an upgrade; it holds prompts, too"
         elif copy.name.startswith(f"{path.name}.salvaged-"):
             level, advice = Level.NOTE, "was damaged and is salvaged; it holds prompts: delete it once you miss nothing"
         elif copy.name.startswith(f"{path.name}.salvaging-"):
             level, advice = Level.NOTE, "is left of a repair that was cut short, or is at work; the next one removes it"
+        elif copy.name.startswith(f"{path.name}.replaced-"):
+            level, advice = Level.NOTE, "was replaced by a backup; it holds prompts: delete it once you miss nothing"
+        elif copy.name.startswith(f"{path.name}.restoring-"):
+            level, advice = (
+                Level.NOTE,
+                "is left of a restoring that was cut short, or at work; a later one removes it",
+            )
         else:
             level = Level.PROBLEM
             advice = "was put aside as damaged; `agentops-local doctor --repair` puts back what can be read of it"

@@ -63,7 +63,7 @@ def copying() -> Iterator[Progress]:
     with click.progressbar(length=1, label="copying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
         def show(left: int, total: int) -> None:
-            bar.length, bar.pos = max(total, 1), total - left
-            bar.update(0)
+            bar.length = max(total, 1)
+            bar.update(total - left - bar.pos)
 
         yield show

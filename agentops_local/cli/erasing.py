@@ -72,9 +72,8 @@ def tell(path: Path, done: Erased, as_json: bool) -> None:
             text = "the file was not rewritten, for it is large or somebody records: the space will be used again, and"
             click.echo(f"{text} gaps in its pages may hold traces; `agentops-local rm --rewrite` rewrites it")
     for copy in copies(path):
-        click.echo(
-            f"{one_line(copy.name)} lies beside the database and may hold what was erased: delete it, too", err=True
-        )
+        name = one_line(str(copy.relative_to(path.parent)))
+        click.echo(f"{name} lies beside the database and may hold what was erased: delete it, too", err=True)
     if not done.wal_emptied:
         raise click.ClickException(
             "a program that reads the database keeps its write-ahead log, and with it what was erased: close it, then "

@@ -14,7 +14,7 @@ from agentops_local.cli import LazyGroup
 from tests.analytics.recording import Book
 from tests.cli.calling import COMMAND, call, environment, execute, on_terminal
 
-OURS = ["sessions", "show", "tail", "stats", "rm", "prune", "doctor"]
+OURS = ["sessions", "show", "tail", "stats", "rm", "prune", "backup", "restore", "doctor"]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 
 
