@@ -87,7 +87,7 @@ def save_key(key: str, default: bool = False, environ: Mapping[str, str] = os.en
     if wanted is None:
         raise WrongUse("an API key is a UUID, such as the project's settings on the server show it")
     file = credentials_file(environ)
-    _make_folder(file.parent)
+    make_folder(file.parent)
     with _locked(file.with_name(f"{file.name}.lock")):
         held = dict(read_keys(file))
         if wanted in held and held[wanted] >= default:
@@ -175,9 +175,11 @@ def _lines(file: Path) -> list[str]:
         return stream.read().splitlines()
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Makes a folder of the user's configuration and those above it, 0700, unless they are there."""
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.parent != folder:
+            make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
@@ -202,7 +204,8 @@ def _replace(file: Path, text: str) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """An exclusive lock between processes, gone with its holder. It stays in the folder: to remove a lock file lets two
     hold it at once."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    # Never through a link: in a folder of many users it would have us make a file, or lock one, anywhere.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         until = time.monotonic() + _PATIENCE
         while not _try(descriptor):

@@ -67,7 +67,7 @@ def _folder(chosen: Path | None) -> Path:
     if chosen is None:
         return Path(tempfile.mkdtemp(prefix="agentops-demo-")).resolve()
     try:
-        chosen.mkdir(parents=True, exist_ok=True)
+        chosen.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(chosen.iterdir()):
             raise click.BadParameter(f"{chosen} is not empty: name a new folder", param_hint="--dir")
     except OSError as error:

@@ -148,8 +148,9 @@ def _home(environ: Mapping[str, str]) -> Path:
 def prepare_folder(db: Path) -> None:
     """Makes the folder of `db` (0700) and an empty file `db` (0600) if they are missing, else checks them.
 
-    Parents are made with the usual mode. A folder that is made here, or is called `.agentops`, gets a
-    `.gitignore` for all in it. What was made has reached the disk. If nothing is missing it costs some stats.
+    Parents are made with the usual mode, but never so that others can write to them. A folder that is made here, or is
+    called `.agentops`, gets a `.gitignore` for all in it. What was made has reached the disk. If nothing is
+    missing it costs some stats.
 
     What happens to a folder that exists (not on Windows: it has no modes, a folder has its parent's rights):
 
@@ -210,7 +211,8 @@ def _make_folder(folder: Path) -> bool:
     missing = [level for level in (folder, *folder.parents) if not _lstat(level)]
     for level in reversed(missing):
         try:
-            level.mkdir(0o700 if level == folder else 0o777)
+            # Whoever could write to one above it could put another folder in its place, whatever the umask says.
+            level.mkdir(0o700 if level == folder else 0o755)
         except FileExistsError:
             continue  # another process of the session was faster
         made = level == folder

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
+from agentops_local.credentials import make_folder
 from agentops_local.errors import WrongUse
 
 NAME = "agentops-sync"
@@ -106,7 +107,10 @@ def install_service(
         OSError: if the file cannot be written.
     """
     service = make_service(databases, endpoint, arguments=arguments, platform=platform, environ=environ, python=python)
-    service.path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(service.path.parent)
+    # Whoever could write to it would have his commands run in the user's name, at every login.
+    service.path.touch(mode=0o600)
+    service.path.chmod(0o600)
     service.path.write_text(service.text, encoding=service.encoding)
     return [service.path], service.enable
 
