@@ -21,7 +21,7 @@ from agentops_local.recovery.layout import SCHEMA, Tree, trees
 from agentops_local.recovery.pages import INDEX_LEAF, INDEX_NODE, TABLE_LEAF, TABLE_NODE, Image, node
 from agentops_local.recovery.record import Unreadable, Value, serials, values
 
-FREE, OVERFLOW, FOREIGN = 255, 254, 253  # beside the numbers of our trees, from 1 on
+FREE, FOREIGN = 255, 254  # beside the numbers of our trees, from 1 on
 _INNER = frozenset((INDEX_NODE, TABLE_NODE))
 _TRIED = 16  # cells by which a page is known
 # The first words of rows of `about`; two indexes have records of the same shape.
@@ -38,7 +38,7 @@ class Census:
         image: the file.
 
     Attributes:
-        owners: for each page the number of its tree, or FREE, OVERFLOW, FOREIGN; 0 if nothing names it.
+        owners: for each page the number of its tree, or FREE, FOREIGN; 0 if nothing names it.
         pages: of each tree, those that hold records.
         broken: trees of which a part could not be reached.
         unreadable: pages that a tree names and that are no part of it.
@@ -107,7 +107,7 @@ class Census:
             page = self._claimed(tree, number, root)
             if page is None:
                 self.broken.add(name)
-                if number and not self.owners[number]:
+                if self.image.exists(number) and not self.owners[number]:
                     self.unreadable.add(number)
                 continue
             self.owners[number] = self._numbers[name]

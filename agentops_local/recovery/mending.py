@@ -15,12 +15,19 @@ from typing import cast
 import orjson
 
 from agentops_local.recovery.layout import Tree, trees
-from agentops_local.recovery.record import ANY, NULL, Altered, Cut, Value
+from agentops_local.recovery.record import ANY, BLOB, NULL, TEXT, Altered, Cut, Value
 
 Row = list[Value]
 
 _STATES = ("Success", "Fail", "Indeterminate")
 _JSON_TEXTS = {"sessions": ("moment",), "environments": ("host_env",), "events": ("extra",)}
+
+
+_HIGHEST = 1 << 48  # no number of ours is larger; what would follow one that is could not be numbered any more
+# Columns that name a row by its number.
+_REFERENCES = {
+    "session", "owner", "agent", "prompt", "completion", "parent", "environment", "target", "event", "batch",
+}  # fmt: skip
 
 
 class Lost(Exception):
@@ -43,6 +50,11 @@ class Mender:
             for place, allowed in enumerate(tree.allowed)
             if allowed == ANY and tree.name in ("events", "messages")
         ]
+        self._numbers = [
+            place
+            for place, (name, allowed) in enumerate(zip(tree.columns, tree.allowed, strict=True))
+            if place == tree.number or (name in _REFERENCES and not allowed & (BLOB | TEXT))
+        ]
         self._texts = [tree.columns.index(name) for name in _JSON_TEXTS.get(tree.name, ())]
         self.cut = self.altered = 0
 
@@ -56,6 +68,10 @@ class Mender:
                     row[place] = self._without(place, value)
                 elif type(value) is Altered:
                     row[place] = str(value)
+            for place in self._numbers:
+                number = row[place]
+                if number is not None and not (type(number) is int and 0 < number < _HIGHEST):
+                    row[place] = self._without(place, Cut(b"", 0))
             for place in self._payloads:
                 row[place] = _payload(row[place])
             for place in self._texts:
@@ -72,7 +88,7 @@ class Mender:
     def _without(self, place: int, value: Cut) -> Value:
         if place in self._payloads or (self._tree.name, self._tree.columns[place]) == ("blobs", "text"):
             return json.dumps(f"{value.begin.decode('utf-8', 'ignore')}{gap(value.size - len(value.begin))}")
-        if self._tree.allowed[place] & NULL:
+        if self._tree.allowed[place] & NULL and place != self._tree.number:
             return None
         raise Lost
 
@@ -93,10 +109,14 @@ def is_json(text: str | bytes) -> bool:
         orjson.loads(text)
     except ValueError:
         try:  # orjson refuses what is nested deeper than it likes
-            json.loads(text)
+            json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError):
             return False
     return True
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def pieces(recipe: bytes) -> list[str | int]:

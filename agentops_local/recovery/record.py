@@ -115,7 +115,7 @@ def values(payload: bytes, types: Sequence[int], at: int) -> list[Value]:
         if len(part) < size:
             found.append(Cut(part, size))
         elif serial >= 13 and serial & 1:
-            found.append(_text(part))
+            found.append(as_text(part))
         elif serial >= 12:
             found.append(part)
         elif serial == 7:
@@ -129,7 +129,8 @@ def values(payload: bytes, types: Sequence[int], at: int) -> list[Value]:
     return found
 
 
-def _text(part: bytes) -> str:
+def as_text(part: bytes) -> str:
+    """A text as it is stored; `Altered` if it is none."""
     try:
         return part.decode()
     except UnicodeDecodeError:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from agentops_local.errors import AgentOpsLocalError, DatabaseUnusable, ForeignDatabase, StoreFault
 from agentops_local.recovery.census import Census
+from agentops_local.recovery.contents import altered
 from agentops_local.recovery.pages import Image
 from agentops_local.recovery.salvage import Progress, Salvage, Salvaged
 from agentops_local.store import connection as opening
@@ -63,6 +65,7 @@ class Repair:
         self._file = DatabaseFile(path)
         self._path = self._file.path
         self._progress = progress
+        self._may_be_indexes = False
         self.done = Repaired()
 
     def run(self) -> Repaired:
@@ -75,7 +78,7 @@ class Repair:
         try:
             known = _identity(self._path)
             self.done.damage = self._look()
-            if self.done.damage and not self._reindex(known):
+            if self.done.damage and not (self._may_be_indexes and self._reindex(known)):
                 self._put_aside(known)
             for copy in damaged_copies(self._path):
                 self._salvage(copy)
@@ -92,11 +95,12 @@ class Repair:
         if self._path.stat().st_size < 512:  # less than the smallest page: SQLite takes it for a new one
             self.done.emptied = True
             return []
-        self._progress("checking", 0, 1)
         try:
             with closing(opening.connect_readonly(self._path)) as connection:
                 found = connection.execute(f"PRAGMA integrity_check({_COMPLAINTS})").fetchall()
                 opening.generation(connection)
+                if found == [("ok",)]:
+                    return self._look_at_contents(connection)
         except ForeignDatabase:
             if not _is_ours(self._path):
                 raise
@@ -106,9 +110,12 @@ class Repair:
             if cause is None or diagnose(cause) is not Trouble.DAMAGED:
                 raise
             return [str(cause)]
-        finally:
-            self._progress("checking", 1, 1)
-        return [" ".join(str(row[0]).split()) for row in found if row[0] != "ok"]
+        self._may_be_indexes = True
+        return [" ".join(str(row[0]).split()) for row in found]
+
+    def _look_at_contents(self, connection: sqlite3.Connection) -> list[str]:
+        found = altered(connection, partial(self._progress, "checking"))
+        return [f"{count:,} rows of {name} are not what was written" for name, count in found.items()]
 
     def _reindex(self, known: tuple[int, int]) -> bool:
         """Builds the indexes anew; False, and nothing changed, if the file is not sound with that."""

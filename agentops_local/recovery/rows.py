@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from agentops_local.recovery.census import OVERFLOW, Census
+from agentops_local.recovery.census import Census
 from agentops_local.recovery.layout import Tree
 from agentops_local.recovery.pages import Cell
 from agentops_local.recovery.record import Unreadable, Value, serials, values
@@ -70,12 +70,9 @@ class Rows:
         return b"".join(parts)
 
     def _link(self, number: int) -> bytes:
-        """A page of a chain; empty if it cannot be one. From now on it belongs to that chain."""
+        """A page of a chain; empty if it cannot be one."""
         census = self.census
         if not census.image.exists(number) or census.owners[number]:
             return b""
         page = census.image.page(number)
-        if len(page) < census.image.usable:
-            return b""
-        census.owners[number] = OVERFLOW
-        return page
+        return page if len(page) >= census.image.usable else b""

@@ -82,7 +82,6 @@ class Stage:
         mender = Mender(tree)
         sql = f"INSERT OR IGNORE INTO {tree.name} ({', '.join(tree.columns)}) VALUES ({_marks(tree.columns)})"  # noqa: S608 - our names
         for row in rows:
-            cut = mender.cut
             mended = mender.mend(row)
             if mended is None:
                 self.unusable[tree.name] += 1
@@ -90,7 +89,6 @@ class Stage:
                 self.counts[tree.name] += 1
             else:
                 self.twice[tree.name] += 1
-                mender.cut = cut  # the second reader of a chain finds nothing at its end
         self.cut[tree.name] += mender.cut
         self.altered[tree.name] += mender.altered
 
