@@ -67,8 +67,12 @@ ROWS = {
     24: Row("older and newer databases", "databases", "older: nothing lost; newer: not touched"),
     25: Row("signal handlers that record, fork or raise", "moments", "nothing acknowledged lost or doubled"),
     26: Row("places that cannot be used", "cases", "recording goes on elsewhere, and says so"),
-    27: Row("gunicorn, celery, Jupyter, asyncio, multiprocessing", "acknowledged events", "nothing lost"),
-    28: Row("resources over a long life", "events", "memory flat, no descriptor leaked"),
+    27: Row(
+        "gunicorn, celery, Jupyter, asyncio, multiprocessing",
+        "acknowledged events",
+        "nothing lost, each under its session and process; who went without a word, and only who did, shows so",
+    ),
+    28: Row("resources over a long life", "events", "memory flat, no descriptor, connection or thread leaked"),
 }
 
 
