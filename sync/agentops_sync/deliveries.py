@@ -187,10 +187,11 @@ class Deliveries:
             set_delivery(connection, target, delivery.session, "last_error = ?, last_error_us = ?", words, now.wall_us)
 
     def updated(self, delivery: Delivery, ended: bool) -> None:
-        """The server has the session's row as it was loaded."""
+        """The server has the session's row as it was loaded; without an end again, if a process joined it after that
+        end was found."""
         self._set(
             delivery.session,
-            "revision_sent = max(revision_sent, ?), ended_sent = max(ended_sent, ?), failures = 0",
+            "revision_sent = max(revision_sent, ?), ended_sent = ?, failures = 0",
             delivery.revision, ended,
         )  # fmt: skip
 

@@ -119,14 +119,13 @@ class Uploader:
 
     def _authority(self, delivery: Delivery, now: Moment) -> Authority | None:
         """Under what the session is uploaded; None if it has to wait, which is noted."""
-        later = now.wall_us + seconds_us(self.timing.key)
         try:
             authority = self.authorities.of(delivery.id, delivery.tags, delivery.key_hash, delivery.parent_key_hash)
         except Withheld:
             self.deliveries.withhold(delivery, WITHHELD)
             return None
         except Unauthorized as why:
-            self.deliveries.hold(delivery, later, str(why))
+            self.deliveries.hold(delivery, now.wall_us + seconds_us(self.timing.key), str(why))
             return None
         retry_us = self.host.parked().get(("key", authority.key_name), 0)
         if retry_us > now.wall_us:
@@ -290,9 +289,10 @@ class Uploader:
     def _finish(self, delivery: Delivery, authority: Authority, token: str, waits: dict[str, int], now: Moment) -> bool:
         """No event can be sent now: the session's row, if it has changed, and then nothing until something is due."""
         if delivery.is_owner:
-            ended = None if delivery.end_us is not None or delivery.ended_sent else self._found_end(delivery)
-            end_us = delivery.end_us if ended is None else ended.end_us
-            changed = delivery.revision > delivery.revision_sent or ended is not None
+            changed = delivery.revision > delivery.revision_sent  # then the whole row is sent, and its end with it
+            find = delivery.end_us is None and (changed or not delivery.ended_sent)
+            ended = self._found_end(delivery) if find else None
+            end_us, changed = (delivery.end_us, changed) if ended is None else (ended.end_us, True)
             if changed and (end_us is None or not waits or now.wall_us >= end_us + seconds_us(self.timing.late_end)):
                 return self._update(delivery, authority, token, ended)
             if changed and end_us is not None:

@@ -229,6 +229,25 @@ def test_a_session_that_died(machines: Machines, api: AgentOpsAPI) -> None:
     assert len(machine.sent) == before
 
 
+def test_a_session_that_died_and_was_joined_again(machines: Machines, api: AgentOpsAPI) -> None:
+    """A session that a process joins after its end was found runs again, there as well; when that process has died too,
+    its end is told anew."""
+    machine = machines(running=60.0)
+    session = machine.session()
+    change(machine, "UPDATE owners SET started = 'another process with this pid'")
+    machine.run(70)
+    assert row(api, session)["end_timestamp"] is not None
+    machine.recorder.close()
+    machine.session(id=session.session_id).add_tags(["again"])
+    change(machine, "UPDATE sessions SET joined = 0")  # it was begun on this machine
+    machine.run(70)
+    assert row(api, session)["end_timestamp"] is None
+    change(machine, "UPDATE owners SET started = 'another process with this pid'")
+    machine.run(70)
+    assert row(api, session)["end_timestamp"] is not None
+    assert "without a word" in row(api, session)["end_state_reason"]
+
+
 def test_a_session_that_runs_is_not_ended(machines: Machines, api: AgentOpsAPI) -> None:
     """As long as its process lives nobody tells an end."""
     machine = machines(running=60.0, poll=10)
