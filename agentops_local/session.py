@@ -170,7 +170,7 @@ class Session(SessionFacts):
         """An agent made before the session, or for another one, takes part in this."""
         name = context.agent_names.get(agent_id)
         if name is not None:
-            self._state.agent_names[agent_id] = name
+            self._state.agent_names[agent_id] = self._recorder.text(name)  # it was given where nothing redacts
 
     # Ending ----------------------------------------------------------------------------------------------------------
 
@@ -285,7 +285,7 @@ class Session(SessionFacts):
             The agent's id, UUID text; None if the session has ended.
         """
         known = str(clock.new_id()) if agent_id is None else _agent_uuid(agent_id)
-        called = self._state.agent_names[known] = _text(name)
+        called = self._state.agent_names[known] = self._recorder.text(_text(name))
         context.name_agent(known, called)
         added = self._change("create_agent()", lambda: writes.add_agent(self._state, known, called))
         return known if added else None

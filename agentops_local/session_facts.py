@@ -72,7 +72,7 @@ class SessionFacts:
 
     @video.setter
     def video(self, video: str | None) -> None:
-        self._state.video = video
+        self._state.video, self._state.video_due = video, True
 
     @property
     def host_env(self) -> dict[str, Any]:

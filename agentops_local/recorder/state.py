@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from agentops_local import clock
@@ -10,13 +11,14 @@ from agentops_local.enums import EndState
 
 @dataclass
 class Place:
-    """Row numbers of a session in the database, for as long as the epoch lasts."""
+    """Row numbers of a session in the database, for as long as the epoch lasts, and the process that learnt them."""
 
     epoch: int
     session: int
     owner: int
     default_agent: int
     agents: dict[str, int] = field(default_factory=dict)  # agent id → row number
+    pid: int = field(default_factory=os.getpid)
 
 
 @dataclass
@@ -26,7 +28,7 @@ class SessionState:
     Attributes:
         id: UUID text.
         inherited: whether another process has started it, or will.
-        pid: the process that this object belongs to.
+        video_due: whether the video is still to be written, with the end: another process may have set a later one.
     """
 
     id: str
@@ -40,6 +42,7 @@ class SessionState:
     end_state: str = EndState.INDETERMINATE.value
     end_state_reason: str | None = None
     video: str | None = None
+    video_due: bool = False
     auto_ended: bool = False
     environment: tuple[str, str, str] | None = None  # fingerprint, stable JSON, momentary JSON
     default_agent_id: str = field(default_factory=lambda: str(clock.new_id()))

@@ -294,7 +294,8 @@ def _end(connection: sqlite3.Connection, known: Place, state: SessionState) -> b
         update(
             connection, known,
             "end_us = ?, end_state = ?, end_state_reason = ?, video = coalesce(?, video), auto_ended = ?",
-            state.end_us, state.end_state, state.end_state_reason, state.video, state.auto_ended,
+            state.end_us, state.end_state, state.end_state_reason, state.video if state.video_due else None,
+            state.auto_ended,
         )  # fmt: skip
     return bool(is_open)
 

@@ -85,6 +85,26 @@ sys.excepthook = hook
         assert states == ["ValueError: the matter"] * (number + 1)
 
 
+@posix_only
+def test_the_exit_ends_each_of_several_sessions_after_a_fork(programs: Programs, records: Records) -> None:
+    """A process that has forked ends all its sessions at its exit, also those to which it recorded nothing since."""
+    programs.run(
+        RECORD
+        + """
+import os
+other = agentops.start_session()
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+other.record(agentops.ActionEvent("after"))
+"""
+    )
+    assert records.rows(SESSION.replace("end_state_reason, ", "")) == 2 * [
+        {"ended": 1, "end_state": "Indeterminate", "auto_ended": 1}
+    ]
+    assert records.rows(OWNER) == 2 * [{"ended": 1, "exit": "end"}]
+
+
 def test_an_exception_that_was_caught(programs: Programs, records: Records) -> None:
     """An exception that the program has caught is not what ends it."""
     programs.run(

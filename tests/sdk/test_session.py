@@ -265,6 +265,21 @@ def test_video_as_an_attribute(session: Session, records: Records) -> None:
     assert records.value("SELECT video FROM sessions") == "b.mp4"
 
 
+def test_a_video_that_another_process_has_set_later_stays(
+    session: Session, programs: Programs, records: Records
+) -> None:
+    """The end of a session takes nothing back: the video that was set last stays, whichever process set it."""
+    session.set_video("early.mp4")
+    programs.run(
+        ENDED_IN_A_CHILD.replace(
+            'end_session("Success", "the child\'s word")', 'get_session(sys.argv[1]).set_video("late.mp4")'
+        ),
+        session.session_id,
+    )
+    session.end_session("Success")
+    assert records.value("SELECT video FROM sessions") == "late.mp4"
+
+
 def test_tags_are_added_once_in_order(session: Session, records: Records) -> None:
     """Tags keep the order in which they came, each stands once, and a bare text is one tag."""
     session.add_tags(["b", "a"])
