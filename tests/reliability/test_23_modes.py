@@ -139,7 +139,7 @@ def collected(spawn: Spawn) -> None:
     with in_a_process(Path(DB)) as collector, Api(collector.url, done.stdout.strip()) as api:
         assert api.create().events(tool()).status == 200
         (project,) = Path(".agentops/projects").glob("*.db")
-        assert UUID(project.stem)
+        assert str(UUID(project.stem)) == project.stem
         assert collector.stop() == 0
 
 
