@@ -31,7 +31,9 @@ WAL_ALARM = 64 << 20
 _PATIENCE = 30.0  # seconds to wait for the writers' lock
 _MOMENT = 0.05  # seconds
 _CHECKPOINT_WAIT = 0.1  # seconds that a checkpoint waits for readers while it keeps the writers waiting
+_CHECKPOINT_LONGEST = 0.5  # the same where the WAL has grown to a multiple because of them
 _CHECKPOINT_MOMENT = 0.005  # the same where each of many writers may try in vain, once a second
+_CHECKPOINT_PAUSE = 0.001
 _CHECKPOINT_AGAIN = 1.0  # seconds
 
 
@@ -157,13 +159,13 @@ class DatabaseFile:
         """Checkpoints when the WAL has grown large. A fault here is not one of the write that came before it.
 
         A reader that stays can forbid it. Then it is tried again when the WAL has grown by as much once more, so that
-        writers do not wait for the same reader with every event; and once a second, but hardly waiting, or the WAL
-        would stay as large as it is for a day after the reader has gone where little is recorded.
+        writers do not wait for the same reader with every event, each time more patiently; and once a second, but
+        hardly waiting, or the WAL would stay as large for a day after the reader has gone, where little is recorded.
         """
-        size = self._watch.wal_size
+        size, most = self._watch.wal_size, self._wal_most or WAL_SIZE
         if at_once or size > self._wal_limit:
-            wait = _CHECKPOINT_WAIT
-        elif size > (self._wal_most or WAL_SIZE) and time.monotonic() > self._retry_at:
+            wait = min(_CHECKPOINT_WAIT * max(1.0, size / most), _CHECKPOINT_LONGEST)
+        elif size > most and time.monotonic() > self._retry_at:
             wait = _CHECKPOINT_MOMENT
         else:
             return
@@ -171,7 +173,12 @@ class DatabaseFile:
             self._checkpoint(wait)
 
     def _checkpoint(self, wait: float) -> None:
-        """Moves the WAL into the database and empties it, if no reader forbids it for longer than `wait`."""
+        """Moves the WAL into the database and empties it, if no reader forbids it for longer than `wait`.
+
+        In short steps: SQLite waits for the moment in which nobody reads, and among readers that come one after the
+        other there is none. But what the next step finds is a reader that sees all there is, which lets the whole WAL
+        be moved; those that come after that do without the WAL, and then it can be emptied.
+        """
         connection = self._connection
         if connection is None:
             return
@@ -179,9 +186,13 @@ class DatabaseFile:
         self._retry_at = time.monotonic() + _CHECKPOINT_AGAIN
         if grown:
             self._wal_limit = size + WAL_SIZE
-        connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
+        deadline = time.monotonic() + wait
+        connection.execute(f"PRAGMA busy_timeout = {int(_CHECKPOINT_MOMENT * 1000)}")
         try:
-            blocked = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            while blocked := connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_CHECKPOINT_PAUSE)
         finally:
             connection.execute(f"PRAGMA busy_timeout = {int(opening.BUSY_TIMEOUT * 1000)}")
         if not blocked:
