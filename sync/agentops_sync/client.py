@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Any, ClassVar, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
-import urllib3.connection
 import urllib3.exceptions
-from requests.auth import AuthBase
 
 from agentops_local import __version__
 from agentops_local.cli.text import one_line  # what a server says gets into the ledger, the log and on terminals
 from agentops_local.errors import WrongUse
+from agentops_sync.connections import Adapter, Limit, NoNetrc, Session
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
@@ -133,104 +129,6 @@ class Transport(Protocol):
         """Makes one attempt."""
 
 
-class _NoNetrc(AuthBase):
-    """Leaves the request as it is. Without it requests would put a password from ~/.netrc over the token."""
-
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        return r
-
-
-class _Limit:
-    """A limit to the time that one answer takes, each byte of which may come in time: then its connection is broken
-    off. The connection finds it by the thread."""
-
-    here = threading.local()
-
-    def __init__(self, seconds: float) -> None:
-        self.is_over = False
-        self._socket: socket.socket | None = None
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-
-    def __enter__(self) -> _Limit:
-        self.here.limit = self
-        self._timer.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._timer.cancel()
-        del self.here.limit
-
-    def watch(self, socket: socket.socket | None) -> None:
-        """The answer is to come by this connection."""
-        self._socket = socket
-        if self.is_over:
-            self._end()
-
-    def _end(self) -> None:
-        self.is_over = True
-        if self._socket is not None:
-            with suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # of TLS, too: its own is not for two threads
-
-
-class _Plain(urllib3.connection.HTTPConnection):
-    """Has its answer limited."""
-
-    def getresponse(self, *args: Any, **kwargs: Any) -> Any:
-        """The beginning of the answer."""
-        _Limit.here.limit.watch(self.sock)
-        return super().getresponse(*args, **kwargs)
-
-
-class _Connection(_Plain, urllib3.connection.HTTPSConnection):
-    """Tells a connection that could not be set up, whether by TCP, a proxy or TLS, from one that broke with a request
-    under way. urllib3 gives both the same exceptions (SSLError; behind a proxy even ProxyError for a lost answer), and
-    only the first is proof that nothing was sent."""
-
-    def connect(self) -> None:
-        """Connects."""
-        try:
-            super().connect()
-        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError):
-            raise
-        except Exception as error:
-            raise urllib3.exceptions.NewConnectionError(self, f"{type(error).__name__}: {error}") from error
-
-
-class _PlainPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _Pool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Makes such connections, with a proxy and without."""
-
-    _POOLS: ClassVar = {"http": _PlainPool, "https": _Pool}
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """For connections of one's own."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._POOLS
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
-        """For those through a proxy."""
-        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = self._POOLS
-        return manager
-
-
-class _Session(requests.Session):
-    """Looks at no redirect: requests parses where one points even if it shall not be followed, and what stands there
-    may be no URL."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Nowhere."""
-
-
 class Client:
     """A server, by HTTP; for several threads.
 
@@ -250,7 +148,7 @@ class Client:
 
     def send(self, request: Request) -> Outcome:
         """Makes one attempt. Never raises what the network does."""
-        limit = _Limit(_ANSWERS * self._timeout[1])
+        limit = Limit(_ANSWERS * self._timeout[1])
         try:
             with limit:
                 answer = self._session().request(
@@ -285,12 +183,12 @@ class Client:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = _Session()
-            session.auth = _NoNetrc()
+            session = self._local.session = Session()
+            session.auth = NoNetrc()
             # What may go in plain text to this machine only must not go to a proxy of the environment.
             session.trust_env = self.url.startswith("https:")
             for scheme in ("http://", "https://"):
-                session.mount(scheme, _Adapter())
+                session.mount(scheme, Adapter())
             session.headers.update({"User-Agent": f"agentops-sync/{__version__}", "Accept": "application/json"})
             self._sessions.append(session)
         return session
@@ -327,24 +225,25 @@ def normal_endpoint(endpoint: str) -> str:
     Raises:
         WrongUse: it is no http(s) URL, or plain http to another machine.
     """
+    shown = re.sub("//.*@", "//", endpoint, flags=re.DOTALL)  # a message is no place for a password
     try:
         parts = urlsplit(endpoint.strip())
         given_port = parts.port
     except ValueError as error:
-        raise WrongUse(f"{endpoint!r} is no endpoint: {error}") from None
+        raise WrongUse(f"{shown!r} is no endpoint: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise WrongUse(f"{endpoint!r} is no endpoint: give a URL such as https://api.agentops.ai")
+        raise WrongUse(f"{shown!r} is no endpoint: give a URL such as https://api.agentops.ai")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise WrongUse(f"{endpoint!r} would send the API key and your prompts in plain text: use https")
+        raise WrongUse(f"{shown!r} would send the API key and your prompts in plain text: use https")
     if parts.username is not None or parts.query or parts.fragment:
-        raise WrongUse(f"{endpoint!r}: an endpoint has no user, query or fragment")
+        raise WrongUse(f"{shown!r}: an endpoint has no user, query or fragment")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = "" if given_port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{given_port}"
     path = re.sub(r"(/v2)?/*$", "", parts.path)
     return f"{parts.scheme}://{host}{port}{path}"
 
 
-def _read(answer: requests.Response, limit: _Limit) -> bytes | None:
+def _read(answer: requests.Response, limit: Limit) -> bytes | None:
     """The body of an answer; None if it is too long, or takes too long."""
     pieces: list[bytes] = []
     size = 0

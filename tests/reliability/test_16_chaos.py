@@ -6,16 +6,32 @@ from pathlib import Path
 
 import pytest
 
+from tests.reliability.scorecard import Score
+from tests.reliability.tools import chaos_collector
 from tests.reliability.tools.chaos import storm
+from tests.reliability.tools.crash import scaled, seed
 
 EVENTS = 480
+FIRST = seed(otherwise=1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 7))
-def test_a_storm_of_faults_and_kills(seed: int, project: Path) -> None:
+@pytest.mark.parametrize("number", range(FIRST, FIRST + scaled(6)))
+def test_a_storm_of_faults_and_kills(number: int, project: Path, score: Score) -> None:
     """Whatever fails and whenever the daemon is killed, each good event arrives once, nothing is called done that is
     not there, nothing good is given up, and the statistics are wrong by the refused requests only."""
-    figures = storm(project, seed, EVENTS)
+    figures = storm(project, number, EVENTS)
     print(figures)
+    score.add(figures.events, lost=figures.lost, doubled=figures.doubled, torn=figures.altered)
+    assert figures.wrong == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(FIRST, FIRST + scaled(2)))
+def test_a_storm_before_the_collector(number: int, project: Path, score: Score) -> None:
+    """The same through the fault proxy to a real collector, which is killed as well: its database ends up with every
+    event, session and agent of the one that was recorded into, and with nothing else."""
+    figures = chaos_collector.storm(project, number, EVENTS // 2)
+    print(figures)
+    score.add(figures.events, lost=figures.lost, doubled=figures.doubled, torn=figures.altered)
     assert figures.wrong == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import shutil
 import socket
 import ssl
@@ -314,3 +315,20 @@ def test_a_token_that_cannot_stand_in_a_header(clients: Callable[[str], Client],
     outcome = clients("http://127.0.0.1:1").send(Request("/v2/create_events", body=b"{}", **{where: token}))
     assert outcome.verdict is Verdict.UNUSABLE, outcome
     assert "secret" not in outcome.words
+
+
+@pytest.mark.parametrize("status", [100, 102, 103])
+def test_what_comes_before_an_answer_is_none(
+    listen: Callable[[Serve], int], clients: Callable[[str], Client], status: int
+) -> None:
+    """What a server says before its answer is passed over, and no answer is taken for that of the next request."""
+    early = f"HTTP/1.1 {status} Early\r\nLink: </style.css>\r\n\r\n".encode()
+
+    def serve(connection: socket.socket) -> None:
+        while head(connection):
+            connection.sendall(early)
+            select.select([connection], [], [], 0.1)  # until the next request comes, if it does
+            connection.sendall(FINE)
+
+    client = clients(f"http://127.0.0.1:{listen(serve)}")
+    assert [client.send(Request("/health")).verdict for _ in range(3)] == [Verdict.OK] * 3
