@@ -35,7 +35,7 @@ _REVISION = "SELECT coalesce(max(revision), 0) FROM sessions"
 
 T = TypeVar("T")
 Read = Callable[[sqlite3.Connection, list[int]], Iterable[T]]
-Identity = tuple[tuple[int, int] | None, tuple[int, int] | None]  # of the file and its WAL: device and inode
+Identity = tuple[tuple[int, int] | None, ...]  # of the file, its WAL and the index of that: device and inode
 
 
 class End(NamedTuple):
@@ -66,7 +66,7 @@ class Feed(Generic[T]):
         self._session = session
         self._already = already
         self._connection: sqlite3.Connection | None = None
-        self._identity: Identity = (None, None)
+        self._identity: Identity = (None, None, None)
         self._generation = ""
         self._version = -1
         self._mark = 0
@@ -125,7 +125,7 @@ class Feed(Generic[T]):
         return connection
 
     def _open(self) -> sqlite3.Connection | None:
-        file, _ = self._look()
+        file, *_ = self._look()
         try:
             connection = open_reader(self._path)
         except DatabaseUnusable as error:
@@ -167,7 +167,7 @@ class Feed(Generic[T]):
 
     def _look(self) -> Identity:
         file = os.path.realpath(self._path)
-        return _identity(file), _identity(f"{file}-wal")
+        return _identity(file), _identity(f"{file}-wal"), _identity(f"{file}-shm")
 
 
 def _number(connection: sqlite3.Connection, sql: str) -> int:

@@ -117,6 +117,19 @@ def test_a_database_in_its_place_is_followed(book: Book, way: str) -> None:
         assert list(feed.poll()) == ["more"]
 
 
+def test_events_by_another_index_are_found(project: Path) -> None:
+    """Where the index of the WAL is removed, those who come make another; what they store is found."""
+    event = (
+        'session = ao.init(db="agentops.db"); session.record(ao.ActionEvent(action_type="{}")); session.end_session()'
+    )
+    run(event.format("old"))
+    with follow(Path("agentops.db")) as feed:
+        assert list(feed.poll()) == []
+        Path("agentops.db-shm").unlink()
+        run(event.format("new"))
+        assert list(feed.poll()) == ["new"]
+
+
 def test_an_older_copy_in_its_place_is_followed(book: Book) -> None:
     """When a backup is put back, the events that are recorded to it from then on come, though their numbers were given
     before."""
