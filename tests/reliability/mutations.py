@@ -45,8 +45,8 @@ MUTATIONS = (
     Mutation(
         "PASSIVE checkpoints",
         "agentops_local/store/file.py",
-        'blocked = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]',
-        'blocked = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[0]',
+        'connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]',
+        'connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[0]',
         (14, 7),
     ),
     Mutation(
