@@ -38,13 +38,22 @@ _UNSAFE = frozenset(
 _LOCAL_FUSE = frozenset(["fuse-overlayfs", "ntfs", "ntfs-3g", "exfat", "ext2", "gocryptfs", "encfs", "bindfs"])
 
 
-class _Mount(NamedTuple):
-    """One line of mountinfo."""
+class Mount(NamedTuple):
+    """A mounted filesystem: one line of Linux' mountinfo.
+
+    Attributes:
+        device: its number, such as "254:0"; of a filesystem without one of its own, the kernel makes it up.
+        options: of the mount and of the filesystem.
+        source: what is mounted, such as "/dev/vda".
+    """
 
     id: str
     parent: str
+    device: str
     point: str
     type: str
+    source: str
+    options: tuple[str, ...]
 
 
 def wal_is_safe(fs_type: str | None) -> bool:
@@ -67,8 +76,21 @@ def filesystem_type(path: str | os.PathLike[str], mounts: str | None = None) -> 
         real = os.path.realpath(path)  # a folder in the project may be a link to a network drive
         if mounts is None and sys.platform != "linux":
             return _type_by_psutil(real)
-        return _type_by_mountinfo(real, _read_mountinfo() if mounts is None else mounts)
+        found = _find(real, _read_mountinfo() if mounts is None else mounts)
+        return found.type if found else None
     except Exception:  # noqa: BLE001 - an unknown filesystem is taken for a local disk; recording goes on
+        return None
+
+
+def find_mount(path: str | os.PathLike[str], mounts: str | None = None) -> Mount | None:
+    """The mounted filesystem that holds a path, where the system is Linux; None if it cannot be told. Never raises.
+
+    Args:
+        path, mounts: as for `filesystem_type`.
+    """
+    try:
+        return _find(os.path.realpath(path), _read_mountinfo() if mounts is None else mounts)
+    except (OSError, ValueError):
         return None
 
 
@@ -84,7 +106,7 @@ def _read_mountinfo() -> str:
     return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
 
 
-def _type_by_mountinfo(path: str, text: str) -> str | None:
+def _find(path: str, text: str) -> Mount | None:
     """Walks down the tree of mounts, as the kernel does when it looks `path` up.
 
     The longest mount point that fits is not enough: of two mounts on one point the later counts, and a mount
@@ -92,22 +114,25 @@ def _type_by_mountinfo(path: str, text: str) -> str | None:
     """
     mounts = [mount for mount in map(_parse, text.splitlines()) if mount]
     ids = {mount.id for mount in mounts}
-    found: _Mount | None = None
+    found: Mount | None = None
     # It begins where the parent is out of sight (a container, a chroot) or, for rootfs, the mount itself.
     below = [mount for mount in mounts if mount.parent not in ids or mount.parent == mount.id]
     while below := [mount for mount in below if _covers(mount.point, path)]:
         found = min(below, key=lambda mount: len(mount.point))
         below = [mount for mount in mounts if mount.parent == found.id != mount.id]
-    return found.type if found else None
+    return found
 
 
-def _parse(line: str) -> _Mount | None:
+def _parse(line: str) -> Mount | None:
     # id parent major:minor root point options [tag ...] - type source options
     left, dash, right = line.partition(" - ")
     fields = left.split(" ")
     if not dash or len(fields) < 6:
         return None
-    return _Mount(fields[0], fields[1], _unescape(fields[4]), right.partition(" ")[0])
+    kind, _, rest = right.partition(" ")
+    source, _, more = rest.partition(" ")
+    options = (*fields[5].split(","), *more.strip().split(","))
+    return Mount(fields[0], fields[1], fields[2], _unescape(fields[4]), kind, _unescape(source), options)
 
 
 def _unescape(point: str) -> str:
