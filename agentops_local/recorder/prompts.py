@@ -149,7 +149,8 @@ class PromptTree:
             first = base.first
             messages = base.messages[:common] + messages
             nodes = base.nodes[:common] + nodes
-            size += base.size
+            # Of a branch, the part that it has in common: with the whole, each branch of a branch would count for more.
+            size += base.size * common // len(base.messages)
         recent = [Conversation(epoch, first, messages, nodes, size)]
         # What it continues is no longer needed: a prompt that goes on from there finds the same prefix in this one.
         continued = base if base is not None and common >= len(base.messages) - 1 else None

@@ -286,3 +286,19 @@ def test_two_processes_share_one_conversation(tape: Tape, programs: Programs) ->
     assert tape.messages() == len(chat) == 17
     assert json.loads(tape.value("SELECT prompt FROM llms ORDER BY seq DESC LIMIT 1")) == chat[:-1]
     assert tape.sound()
+
+
+def test_what_is_remembered_is_weighed_as_what_it_is(tape: Tape) -> None:
+    """Conversations that all begin alike weigh what they are: branch after branch, none counts for those before it, so
+    that nothing is forgotten before its time."""
+    for number in range(200):
+        chat = [
+            {"role": "system", "content": "s"},
+            *({"role": "user", "content": f"{number} {turn}"} for turn in "abc"),
+        ]
+        for end in range(2, 5):
+            tape.call(chat[:end], "x" * 100)
+    tree = tape.recorder._tree
+    kept = [conversation for group in tree._conversations.values() for conversation in group]
+    real = sum(len(dump(message)) for conversation in kept for message in conversation.messages)
+    assert 0.5 * real < tree._bytes < 2 * real
