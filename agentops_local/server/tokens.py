@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 
 import jwt
@@ -105,7 +107,14 @@ def load_secret(database: Path) -> bytes:
 
 
 def _read(file: Path) -> bytes:
-    text = file.read_text().strip()
+    """The secret in a file that only we can have written: whoever knows it can make tokens for every project."""
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    with os.fdopen(descriptor, encoding="ascii", errors="replace") as stream:
+        if sys.platform != "win32":
+            info = os.fstat(descriptor)
+            if info.st_uid not in (0, os.geteuid()) or info.st_mode & 0o077:
+                raise PermissionError(EACCES, "others may know the secret of the tokens: remove it", str(file))
+        text = stream.read().strip()
     if len(text) < _BYTES:
         raise OSError(f"{file} holds no secret: remove it, and every token with it")
     return text.encode()

@@ -19,11 +19,13 @@ from errno import EACCES, ENOTDIR
 from pathlib import Path
 
 from agentops_local.errors import DatabaseUnusable
+from agentops_local.log import logger
 
 FOLDER = ".agentops"
 FILE = "agentops.db"
 VARIABLE = "AGENTOPS_LOCAL_DB"
 
+_COMPANIONS = ("-wal", "-shm", "-journal", "-generation", ".lock")
 _HAS_MODES = os.name == "posix"
 _GITIGNORE = b"# Made by agentops-local: recordings hold prompts, and prompts hold secrets.\n*\n"
 _DATA_IN_HOME = {"win32": "AppData/Local", "darwin": "Library/Application Support"}  # else the XDG one
@@ -68,7 +70,7 @@ def find_database(
         raise DatabaseUnusable(f"{given!r} is no file: name one with db= or {VARIABLE}")
     try:
         if given:
-            return _named(given, cwd)
+            return _named(given, cwd, environ)
         return _searched((cwd or Path.cwd()).resolve())
     except FileNotFoundError as error:
         text = f"the working directory is gone: name an absolute path with db= or {VARIABLE}"
@@ -97,13 +99,20 @@ def fallback_database(db: Path, environ: Mapping[str, str] = os.environ) -> Path
     return _data_folder(environ) / "agentops-local" / f"{name}-{digest}" / FILE
 
 
-def _named(given: str, cwd: Path | None) -> Path:
+def _named(given: str, cwd: Path | None, environ: Mapping[str, str]) -> Path:
     path = Path(given).expanduser()
     if not path.is_absolute():
         path = (cwd or Path.cwd()) / path
     separators = (os.sep, os.altsep or os.sep)
     if given.endswith(separators) or path.name == FOLDER or _is_folder(path):
         path = path / FILE
+    link = _lstat(path)
+    if link and stat.S_ISLNK(link.st_mode) and _is_planted(link, path.parent.stat()):
+        instead = fallback_database(path, environ)
+        logger.warning(
+            "agentops_local: %s is a link of another user, %d; %s is used instead", path, link.st_uid, instead
+        )
+        return instead
     # SQLite puts its -wal beside the file a link points to; so must we our lock, or two names of one database
     # would have two locks.
     return path.resolve()
@@ -113,8 +122,8 @@ def _searched(start: Path) -> Path:
     # The file is not resolved: a cloned repository may bring a link of that name, and it is not followed.
     folders = (start, *start.parents)
     for folder in folders:
-        info = _stat(folder / FOLDER)
-        if info and stat.S_ISDIR(info.st_mode) and _is_trusted(info):
+        info, link = _stat(folder / FOLDER), _lstat(folder / FOLDER)
+        if info and link and stat.S_ISDIR(info.st_mode) and _is_trusted(info) and _is_trusted(link):
             return folder / FOLDER / FILE
     for folder in folders:
         # .git is a file in a worktree.
@@ -158,6 +167,7 @@ def prepare_folder(db: Path) -> None:
     - `.agentops` of another user: refused, unless he or we are root (as containers are, on files of a user);
     - `.agentops` that is a link, as a cloned repository may bring one: refused unless it leads to a folder
       of ours or root's that others cannot write to; that folder is left as it is;
+    - any that another user has put into a folder like /tmp, be it a link: refused, as it is with files there;
     - any other: the user chose it, so it is left as it is; `exposure` has a sentence for the log.
 
     Raises:
@@ -168,6 +178,8 @@ def prepare_folder(db: Path) -> None:
     made = _make_folder(folder)
     _check_folder(folder, made)
     fresh = (made or folder.name == FOLDER) and _hide_from_git(folder)
+    if _is_open_to_all(folder.stat()):
+        _check_companions(db)
     if _lstat(db):
         _check_file(db)
     else:
@@ -228,6 +240,8 @@ def _check_folder(folder: Path, made: bool) -> None:
         info = folder.stat()
         if made:
             _set_mode(folder, info, stat.S_IMODE(info.st_mode) & ~0o077 | 0o700)
+        elif _is_planted(folder.lstat(), folder.parent.stat()):
+            raise PermissionError(EACCES, "another user has put it there", str(folder))
         elif folder.is_symlink():
             if not _is_trusted(info) or info.st_mode & 0o022:
                 raise PermissionError(EACCES, "a link to a folder that other users control", str(folder))
@@ -245,13 +259,21 @@ def _check_file(db: Path) -> None:
     if not stat.S_ISREG(file.st_mode):
         kind = "a symbolic link" if stat.S_ISLNK(file.st_mode) else "not a file"
         raise DatabaseUnusable(f"{db} is {kind}: move it away, or name the file to use with {VARIABLE}")
-    if sys.platform != "win32" and folder.st_mode & stat.S_ISVTX and folder.st_mode & 0o002:
-        # In a folder like /tmp he who made the file first reads it all. In one that is open without the
-        # sticky bit (a volume of a container), nothing is protected anyway: `exposure` tells.
-        if file.st_uid not in (os.geteuid(), 0, folder.st_uid):
-            raise DatabaseUnusable(f"{db} was put there by another user, {file.st_uid}: name another file")
+    if _is_planted(file, folder):
+        raise DatabaseUnusable(f"{db} was put there by another user, {file.st_uid}: name another file")
     if not _may(db, os.R_OK | os.W_OK):
         raise PermissionError(EACCES, "the database cannot be written to", str(db))
+
+
+def _check_companions(db: Path) -> None:
+    """In a folder like /tmp somebody may have put there what we would write into: the WAL, which he then reads, or
+    another name of a file of ours, which we would overwrite."""
+    folder = db.parent.stat()
+    for suffix in _COMPANIONS:
+        path = db.with_name(db.name + suffix)
+        info = _lstat(path)
+        if info and (not stat.S_ISREG(info.st_mode) or info.st_nlink > 1 or _is_planted(info, folder)):
+            raise DatabaseUnusable(f"{path} is not what we would have made there: remove it, or name another file")
 
 
 def _hide_from_git(folder: Path) -> bool:
@@ -325,6 +347,17 @@ def sync_folder(folder: Path) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def _is_open_to_all(folder: os.stat_result) -> bool:
+    """Whether it is a folder like /tmp. In one that is open without the sticky bit (a volume of a container) nothing is
+    protected anyway: `exposure` tells."""
+    return _HAS_MODES and bool(folder.st_mode & stat.S_ISVTX and folder.st_mode & 0o002)
+
+
+def _is_planted(info: os.stat_result, folder: os.stat_result) -> bool:
+    """Whether another user has put it into a folder like /tmp, where he who makes a file first reads it all."""
+    return sys.platform != "win32" and _is_open_to_all(folder) and info.st_uid not in (os.geteuid(), 0, folder.st_uid)
 
 
 def _is_trusted(info: os.stat_result) -> bool:
