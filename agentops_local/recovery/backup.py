@@ -23,8 +23,9 @@ from pathlib import Path
 from agentops_local.errors import AgentOpsLocalError, WrongUse
 from agentops_local.recovery.digest import Holding, check, counts, holding, opened
 from agentops_local.store.backup import Progress, back_up, backups, folder_of, names, put_in_place, remove
+from agentops_local.store.connection import play_back
 from agentops_local.store.location import make_private
-from agentops_local.store.lock import WritersLock
+from agentops_local.store.lock import writers_turn
 
 _STEP = 1024  # pages: 4 MB
 _SMALL_STEP = 64  # where writers wait for a step
@@ -32,7 +33,7 @@ _ATTEMPTS = 3
 _NAMES = 100  # backups in one second
 _DAY = 86400  # seconds
 # What belongs to a database.
-_PARTS = ("", "-wal", "-shm", "-journal", "-generation", ".lock", ".sync.lock")
+_PARTS = ("", "-wal", "-shm", "-journal", "-generation", ".lock", ".sync.lock", ".sync.reserve")
 
 
 class Refused(AgentOpsLocalError):
@@ -77,6 +78,9 @@ def make(
         NotSound: the copy is damaged, and so is the database.
         DatabaseUnusable, sqlite3.Error, OSError: it could not be made.
     """
+    if database.with_name(f"{database.name}-journal").exists():  # a writer is at work, or has come to a sudden end
+        with writers_turn(database):
+            play_back(database)
     with opened(database) as source:
         if target is None:
             make_private(folder_of(database))
@@ -125,13 +129,8 @@ def _copy(source: sqlite3.Connection, database: Path, part: Path, progress: Prog
     for _ in range(_ATTEMPTS):
         with suppress(_DisturbedError):
             return _copy_between(source, part, progress)
-    lock = WritersLock(Path(os.path.realpath(database)).with_name(f"{database.name}.lock"))
-    try:
-        lock.acquire()
+    with writers_turn(database):
         return _copy_moment(source, part, progress)
-    finally:
-        lock.release()
-        lock.close()
 
 
 def _copy_moment(source: sqlite3.Connection, part: Path, progress: Progress) -> dict[str, int]:

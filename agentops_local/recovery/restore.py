@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +26,9 @@ from agentops_local.recovery.backup import Refused
 from agentops_local.recovery.digest import Holding, NotSound, check, digests, holding, opened
 from agentops_local.recovery.renewal import renew
 from agentops_local.store.backup import Progress, back_up, put_in_place, remove
-from agentops_local.store.connection import connect, write_generation
+from agentops_local.store.connection import connect, play_back, write_generation
 from agentops_local.store.location import prepare_folder, sync_folder
-from agentops_local.store.lock import WritersLock
+from agentops_local.store.lock import writers_turn
 
 _STEP = 1024  # pages
 _WAL_PATIENCE = 5.0  # seconds that readers are given to let go of the WAL
@@ -102,7 +102,7 @@ def restore(
     _sweep(database)
     try:
         expected, generation = _prepare(backup, part, progress)
-        with _lock(database):
+        with writers_turn(database):
             replaced = _replace(database, part, guard)
             try:
                 held = _compare(database, expected)
@@ -153,17 +153,6 @@ def _sweep(database: Path) -> None:
 # Under the lock ------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _lock(database: Path) -> Iterator[None]:
-    lock = WritersLock(database.with_name(f"{database.name}.lock"))
-    try:
-        lock.acquire()
-        yield
-    finally:
-        lock.release()
-        lock.close()
-
-
 def _replace(database: Path, part: Path, guard: Guard) -> Path | None:
     """Puts the copy in place; returns where the old database is now, None if there was none worth keeping."""
     replaced = None
@@ -184,6 +173,7 @@ def _replace(database: Path, part: Path, guard: Guard) -> Path | None:
 def _empty_wal(database: Path, guard: Guard) -> bool:
     """Moves what only the WAL holds into the database; False if that is damaged."""
     try:
+        play_back(database)
         with opened(database) as connection:
             guard(connection)
     except DatabaseTooNew:

@@ -114,6 +114,17 @@ def open_or_create(path: Path, wal: bool, begun: Begun = lambda _: None) -> sqli
     return connection
 
 
+def play_back(path: Path) -> None:
+    """Undoes what a writer with a rollback journal had begun when it came to a sudden end: nobody who can only read can
+    read the database before. The caller holds the writers' lock, so no writer is in the midst of it.
+
+    Raises:
+        DatabaseTooNew, ForeignDatabase, sqlite3.DatabaseError: as for `open_or_create`.
+    """
+    if os.path.exists(f"{path}-journal"):
+        _probe(path, lambda _: None)
+
+
 def close_as_it_is(connection: sqlite3.Connection, path: Path) -> None:
     """Closes a connection without the checkpoint that the last one to a database makes, and without removing its WAL.
 

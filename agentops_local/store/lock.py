@@ -12,6 +12,8 @@ import os
 import random
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from agentops_local.errors import StoreFault
@@ -113,3 +115,20 @@ class WritersLock:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
         self._fd = os.open(self.path, flags, 0o600)
         return self._fd
+
+
+@contextmanager
+def writers_turn(database: Path) -> Iterator[None]:
+    """Within the block no one else writes to a database.
+
+    Raises:
+        StoreFault, OSError: the lock cannot be had.
+    """
+    real = Path(os.path.realpath(database))
+    lock = WritersLock(real.with_name(f"{real.name}.lock"))
+    try:
+        lock.acquire()
+        yield
+    finally:
+        lock.release()
+        lock.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import sys
@@ -13,12 +14,14 @@ from agentops_local.errors import StoreFault, WrongUse
 from agentops_local.recovery import backup
 from agentops_local.recovery.backup import Refused, make
 from agentops_local.recovery.digest import NotSound, digests, opened
+from agentops_local.recovery.restore import restore
 from agentops_local.store.backup import back_up, backups
 from agentops_local.store.lock import WritersLock
 from tests.analytics.recording import Book
 from tests.reliability.conftest import Spawn
 from tests.reliability.tools.crash import DB, SESSION, acks, check, examine
 
+COUNT = "SELECT count(*) FROM events"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no modes of files")
 
 
@@ -30,6 +33,25 @@ def fill(book: Book, events: int = 40) -> None:
     book.llm(state, "ask", "again", completion="yes")
     book.error(state)
     book.end(state)
+
+
+def begun_and_dead(book: Book) -> None:
+    """The database as a writer with a rollback journal leaves it that dies in a transaction."""
+    if not book.path.exists():
+        fill(book)
+        book.close()
+        book.change("PRAGMA journal_mode = DELETE")
+    whole = sqlite3.connect(book.path, isolation_level=None)
+    with closing(whole), closing(whole.cursor()) as writer:
+        writer.execute("PRAGMA cache_size = 1")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE events SET logs = '\"' || hex(randomblob(3000)) || '\"'")
+        writer.execute("INSERT INTO losses (at_us, pid, events, reason) VALUES (1, 1, 1, 'x')")
+        for suffix in ("", "-journal"):
+            shutil.copy(f"{book.path}{suffix}", f"copy{suffix}")
+        writer.execute("ROLLBACK")
+    for suffix in ("", "-journal"):
+        shutil.move(f"copy{suffix}", f"{book.path}{suffix}")
 
 
 def rows(path: Path) -> dict[str, str]:
@@ -167,6 +189,19 @@ while True:
         made = make(book.path, progress=progress)
         lock.close()
         assert rows(made.held.path) == rows(book.path)
+
+    def test_a_writer_that_came_to_a_sudden_end(self, book: Book) -> None:
+        """Without WAL, what a dead writer had begun is undone, and then copied, and restored over."""
+        begun_and_dead(book)
+        made = make(book.path)
+        assert made.held.events == 42
+        assert made.rows["losses"] == 0
+        begun_and_dead(book)
+        asked: list[int] = []
+        done = restore(book.path, made.held.path, lambda found: asked.extend(found.execute(COUNT).fetchone()))
+        assert asked == [42], "who records was asked before anything was replaced"
+        assert done.replaced is not None
+        assert rows(done.replaced)["events"] == rows(book.path)["events"]
 
     def test_it_cancels_no_locks(self, project: Path, spawn: Spawn) -> None:
         """A backup made by a process that has the database open takes none of its locks away: another program that
@@ -313,7 +348,9 @@ class TestWhereItGoes:
         assert make(book.path, target, force=True).held.path == target
         assert rows(target) == rows(book.path)
 
-    @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal", ".lock", "-generation", ".sync.lock"])
+    @pytest.mark.parametrize(
+        "suffix", ["", "-wal", "-shm", "-journal", ".lock", "-generation", ".sync.lock", ".sync.reserve"]
+    )
     def test_never_onto_the_database(self, book: Book, suffix: str) -> None:
         """Nothing that belongs to the database is ever overwritten by its own backup, under whatever name."""
         fill(book, 1)
