@@ -5,6 +5,7 @@ It knows the laws of the documentation and nothing of the implementation: no tab
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -65,13 +66,15 @@ class Model:
     Attributes:
         sessions: by id, in the order in which they began.
         events: what was given to record, by event id, in the order of their commits.
-        erased: events that are gone with their sessions.
+        erased: events that are gone, with their sessions or because a backup was restored that did not hold them.
+        behind: sessions of which a server may know more, since a backup from before was restored.
     """
 
     sessions: dict[str, Session] = field(default_factory=dict)
     events: dict[str, dict[str, Any]] = field(default_factory=dict)
     processes: dict[int, Process] = field(default_factory=dict)
     erased: dict[str, dict[str, Any]] = field(default_factory=dict)
+    behind: set[str] = field(default_factory=set)
 
     def writes(self, pid: int, session: str) -> Session:
         """A process changes something of a session, and so is one of its owners."""
@@ -154,6 +157,14 @@ class Model:
         gone = {id: event for id, event in self.events.items() if event["session"] == session}
         self.events = {id: event for id, event in self.events.items() if id not in gone}
         self.erased |= gone
+
+    def restored(self, backup: Model) -> Model:
+        """What a backup makes of this, in which nobody records any more."""
+        found = copy.deepcopy(backup)
+        found.processes = {}
+        found.erased = {id: event for id, event in {**self.erased, **self.events}.items() if id not in found.events}
+        found.behind |= self.behind | {id for id, was in found.sessions.items() if self.sessions.get(id) != was}
+        return found
 
     # What may be done -------------------------------------------------------------------------------------------------
 

@@ -83,6 +83,7 @@ class Base(RuleBasedStateMachine):
         self.model = Model()
         self.players: dict[int, Player] = {}
         self.conversations: list[list[dict[str, Any]]] = [[]]
+        self.backup: Model | None = None  # what the backup holds
         self.is_sound = True
         self._numbers = 0
 

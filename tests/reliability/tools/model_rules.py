@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,8 @@ from agentops_local.analytics.erase import Eraser
 from agentops_local.analytics.owners import Status
 from agentops_local.analytics.pruning import Plan
 from agentops_local.analytics.reading import open_reader
+from agentops_local.recovery.backup import make
+from agentops_local.recovery.restore import restore
 from tests.reliability.tools.model_base import (
     MOST_PLAYERS,
     VALUES,
@@ -30,6 +33,7 @@ from tests.reliability.tools.model_base import (
     videos,
 )
 from tests.reliability.tools.model_check import seen
+from tests.reliability.tools.model_stage import Player
 
 OVER = frozenset({Status.ENDED, Status.DIED})
 
@@ -235,11 +239,37 @@ class Recording(Base):
     @step
     def kill(self, who: int) -> None:
         """A process is killed between two calls."""
-        player = self.player(who)
+        self._kill(self.player(who))
+
+    def _kill(self, player: Player) -> None:
         note(f"{player.pid}: is killed")
         player.kill()
         del self.players[player.pid]
         self.model.die(player.pid)
+
+    # Backups ----------------------------------------------------------------------------------------------------------
+
+    @rule()
+    @step
+    def make_backup(self) -> None:
+        """The database is copied, beside processes that have it open."""
+        if self.db.exists():
+            make(self.db, self.db.with_name("backup.db"), force=True)
+            self.backup = copy.deepcopy(self.model)
+
+    @rule()
+    @step
+    def restore_backup(self) -> None:
+        """The copy is put in place."""
+        self.put_backup_in_place()
+
+    def put_backup_in_place(self) -> None:
+        """Whoever records is killed, and the copy takes the place of the database."""
+        if self.backup is not None:
+            for player in list(self.players.values()):
+                self._kill(player)
+            restore(self.db, self.db.with_name("backup.db"))
+            self.model = self.model.restored(self.backup)
 
     # Erasing ----------------------------------------------------------------------------------------------------------
 
