@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -26,8 +26,6 @@ _INNER = frozenset((INDEX_NODE, TABLE_NODE))
 _TRIED = 16  # cells by which a page is known
 # The first words of rows of `about`; two indexes have records of the same shape.
 _ABOUT = ("generation", "created_us", "created_by", "erasing", "rewrite_due", "salvaged ")
-
-Progress = Callable[[int], None]
 
 
 @dataclass
@@ -60,11 +58,8 @@ class Census:
         self._numbers = {name: number for number, name in enumerate(self._trees, 1)}
         self.pages = {name: array("L") for name in self._trees}
 
-    def take(self, progress: Progress = lambda _: None) -> Census:
-        """Goes through the file; `progress` is told how many more pages are done with."""
-        self._walk(SCHEMA, 1)
-        if SCHEMA in self.broken:
-            self._find({SCHEMA}, lambda _: None)
+    def take(self) -> Census:
+        """Goes through the file."""
         roots = self._roots()
         for name in self._trees:
             if name in roots:
@@ -74,11 +69,11 @@ class Census:
         for root in roots.values():
             self._walk_foreign(root)
         self._walk_free_list()
-        self._find(self.broken - {SCHEMA}, progress)
+        self._find(self.broken - {SCHEMA})
         return self
 
     def is_ours(self) -> bool:
-        """Whether it shows by what is in it that the file is a database of ours."""
+        """Whether it shows by what is in it that the file is a database of ours. Of a census that is not taken."""
         known = set(self._roots())
         return len(known & {"about", "sessions", "owners", "events", "messages", "blobs"}) >= 4
 
@@ -86,6 +81,9 @@ class Census:
 
     def _roots(self) -> dict[str, int]:
         """The root page of each table and index, as far as the table of the tables can be read."""
+        self._walk(SCHEMA, 1)
+        if SCHEMA in self.broken:
+            self._find({SCHEMA})
         found: dict[str, int] = {}
         for number in self.pages[SCHEMA]:
             with suppress(Unreadable):
@@ -189,7 +187,7 @@ class Census:
 
     # In the air ---------------------------------------------------------------------------------------------------
 
-    def _find(self, names: set[str], progress: Progress) -> None:
+    def _find(self, names: set[str]) -> None:
         """Gives the pages in the air to broken trees whose records they hold."""
         for kinds, keyed in (((TABLE_LEAF,), False), ((INDEX_LEAF, INDEX_NODE), True)):
             among = [self._trees[name] for name in self._trees if name in names and self._trees[name].keyed is keyed]
@@ -201,7 +199,6 @@ class Census:
                         self.pages[tree.name].append(number)
                         self.unreadable.discard(number)
                         self.adrift += 1
-        progress(self.image.count)
 
     def _in_the_air(self, kinds: tuple[int, ...]) -> Iterator[int]:
         for number in range(1, self.image.count + 1):

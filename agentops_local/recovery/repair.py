@@ -78,7 +78,11 @@ class Repair:
         try:
             known = _identity(self._path)
             self.done.damage = self._look()
-            if self.done.damage and not (self._may_be_indexes and self._reindex(known)):
+            if self.done.damage and self._may_be_indexes and self._reindex(known):
+                contents = self._look()
+                self.done.damage += contents
+                self.done.reindexed = not contents
+            if self.done.damage and not self.done.reindexed:
                 self._put_aside(known)
             for copy in damaged_copies(self._path):
                 self._salvage(copy)
@@ -107,7 +111,7 @@ class Repair:
             return ["its header does not say that it is ours"]
         except (DatabaseUnusable, sqlite3.Error) as error:
             cause = error.__cause__ if isinstance(error, DatabaseUnusable) else error
-            if cause is None or diagnose(cause) is not Trouble.DAMAGED:
+            if cause is None or not (diagnose(cause) is Trouble.DAMAGED or "no such" in str(cause)):
                 raise
             return [str(cause)]
         self._may_be_indexes = True
@@ -115,7 +119,7 @@ class Repair:
 
     def _look_at_contents(self, connection: sqlite3.Connection) -> list[str]:
         found = altered(connection, partial(self._progress, "checking"))
-        return [f"{count:,} rows of {name} are not what was written" for name, count in found.items()]
+        return [f"rows of {name} that are not what was written: {count:,}" for name, count in found.items()]
 
     def _reindex(self, known: tuple[int, int]) -> bool:
         """Builds the indexes anew; False, and nothing changed, if the file is not sound with that."""
@@ -150,8 +154,8 @@ class Repair:
         try:
             file.take_turn()
             if _identity(self._path) == known:
-                ours = _is_ours(self._path)
-                if not file.quarantine(sqlite3.DatabaseError(self.done.damage[0]), ours):
+                error = sqlite3.DatabaseError(self.done.damage[0])
+                if not (file.quarantine(error) or file.quarantine(error, _is_ours(self._path))):
                     raise ForeignDatabase(
                         f"{self._path} cannot be read, and nothing shows that it is a database of ours: it is left as "
                         "it is. Name another file with --db, or move it away"
@@ -209,7 +213,7 @@ def _identity(path: Path) -> tuple[int, int]:
 def _is_ours(path: Path) -> bool:
     """Whether what is left of a file shows that it is a database of ours. This process has no connection to it now."""
     with closing(Image(path)) as image:
-        return Census(image).take().is_ours()
+        return Census(image).is_ours()
 
 
 def _more_in_index(connection: sqlite3.Connection) -> int:

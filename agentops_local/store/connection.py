@@ -17,10 +17,11 @@ from agentops_local import clock
 from agentops_local.errors import DatabaseTooNew, DatabaseUnusable, ForeignDatabase
 from agentops_local.log import logger
 from agentops_local.store.location import prepare_folder
-from agentops_local.store.schema import APPLICATION_ID, VERSION, schema_text, statements
+from agentops_local.store.schema import APPLICATION_ID, COLUMNS, VERSION, schema_text, statements
 
 BUSY_TIMEOUT = 10.0  # seconds; only programs that do not know the writers' lock (a shell, a viewer) are waited for
 _UNQUOTED = frozenset(b"/:-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")  # in a URI
+_UNREAD = ("failed to get page", "unable to get the page")  # what quick_check says of one that the disk did not give
 _QUICK_CHECK = 0.025  # seconds that opening may spend on looking for damage
 
 
@@ -72,9 +73,10 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA mmap_size = 0")
         if _look(connection, path) == 0:
             raise DatabaseUnusable(f"{path} holds no tables yet: record something first")
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         connection.close()
-        raise DatabaseUnusable(f"{path} cannot be read ({error}): `agentops-local doctor` tells more") from error
+        cause = _illegible(error) if isinstance(error, UnicodeDecodeError) else error
+        raise DatabaseUnusable(f"{path} cannot be read ({cause}): `agentops-local doctor` tells more") from cause
     except DatabaseUnusable:
         connection.close()
         raise
@@ -96,6 +98,13 @@ def open_or_create(path: Path, wal: bool, begun: Begun = lambda _: None) -> sqli
         OSError: the folder cannot be used.
     """
     prepare_folder(path)
+    try:
+        return _open(path, wal, begun)
+    except UnicodeDecodeError as error:
+        raise _illegible(error) from error
+
+
+def _open(path: Path, wal: bool, begun: Begun) -> sqlite3.Connection:
     version = _probe(path, begun) if os.stat(path).st_size > 0 else 0
     connection = connect(path, wal, begun)
     try:
@@ -135,6 +144,11 @@ def close_as_it_is(connection: sqlite3.Connection, path: Path) -> None:
         with suppress(sqlite3.Error):  # it may read nonsense; what counts is the lock that reading takes
             other.execute("PRAGMA schema_version").fetchone()
         connection.close()
+
+
+def _illegible(error: UnicodeDecodeError) -> sqlite3.DatabaseError:
+    """A schema that is damaged. SQLite quotes what it cannot read of it, and Python's sqlite3 cannot read the quote."""
+    return sqlite3.DatabaseError(f"database disk image is malformed: its schema cannot be read ({error.reason})")
 
 
 def generation(connection: sqlite3.Connection) -> str:
@@ -271,10 +285,11 @@ def _look_for_damage(connection: sqlite3.Connection) -> None:
         sqlite3.DatabaseError: if anything is damaged.
     """
     try:
-        for table in ("about", "sessions", "owners", "events", "messages", "blobs"):
-            connection.execute(f"SELECT * FROM {table} ORDER BY 1 DESC LIMIT 1").fetchone()  # noqa: S608 - our own names
+        for table, columns in COLUMNS.items():
+            sql = f"SELECT {columns} FROM {table} ORDER BY 1 DESC LIMIT 1"  # noqa: S608 - our own names
+            connection.execute(sql).fetchone()
     except sqlite3.OperationalError as error:
-        if "no such table" not in str(error):
+        if "no such" not in str(error):  # table, or column
             raise
         raise sqlite3.DatabaseError(f"database disk image is malformed: {error}") from error
     deadline = time.monotonic() + _QUICK_CHECK
@@ -290,5 +305,5 @@ def _look_for_damage(connection: sqlite3.Connection) -> None:
         return  # out of time: what was read was sound
     finally:
         connection.set_progress_handler(None, 0)
-    if verdict != "ok":
+    if verdict != "ok" and not any(words in verdict for words in _UNREAD):
         raise sqlite3.DatabaseError(f"database disk image is malformed: {' '.join(verdict.split())}")

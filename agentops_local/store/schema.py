@@ -9,6 +9,27 @@ from pathlib import Path
 APPLICATION_ID = 0x41474F4C  # "AGOL" in the header of the file
 VERSION = 1  # PRAGMA user_version; raised together with a migration
 
+# What the recorder writes: table and columns. A schema that is damaged may lack one, and be sound in SQLite's eyes.
+COLUMNS = {
+    "about": "key, value",
+    "blobs": "id, hash, text",
+    "environments": "id, fingerprint, host_env",
+    "sessions": (
+        "seq, id, revision, init_us, end_us, auto_ended, end_state, end_state_reason, tags, video, environment, "
+        "moment, key_hash, parent_key_hash, joined"
+    ),
+    "owners": "seq, session, pid, started, boot, host, program, start_us, end_us, exit",
+    "agents": "seq, session, id, name, revision",
+    "messages": "id, parent, hash, content",
+    "events": (
+        "seq, session, id, kind, owner, agent, parent, init_us, end_us, name, params, returns, logs, model, prompt, "
+        "prompt_form, completion, completion_form, prompt_tokens, completion_tokens, cache_read_tokens, "
+        "cache_write_tokens, reasoning_tokens, cost_pusd, cost_source, thread_id, screenshot, code, details, "
+        "trigger_id, trigger_kind, extra"
+    ),
+    "losses": "id, at_us, pid, events, reason",
+}
+
 
 @cache
 def schema_text() -> str:

@@ -24,7 +24,7 @@ from tests.recovery.old import SECRET, SHARED, make_old
 from tests.reliability.scorecard import Score
 from tests.reliability.tools.census import Row, census, has_dbstat
 from tests.reliability.tools.corrupt import KINDS, damage, damage_wal
-from tests.reliability.tools.crash import DB, examine, query, scaled, seed
+from tests.reliability.tools.crash import DB, SESSION, Program, query, scaled, seed
 
 NEW = "0190a000-0000-7000-8000-0000000000bb"
 SEEDS = 20
@@ -37,38 +37,26 @@ pytestmark = pytest.mark.skipif(not has_dbstat(), reason="this SQLite has no dbs
 class Master:
     """A sound database, and what each of its rows stands on."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "agentops.db"
-        make_old(self.path)
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.sessions = census(self.path, "sessions", "seq")
         self.events = census(self.path, "events", "seq")
         self.messages = census(self.path, "messages", "id")
         self.blobs = census(self.path, "blobs", "id")
-        self.whole = {row[0]: row for row in _whole(self.path)}
-
-    def readable(self, touched: set[int]) -> dict[bytes, Row]:
-        """The events that no damage of some pages has touched, by their ids."""
         empty = {row.key for row in self.sessions.values() if row.values["id"] == ""}
-        return {
-            row.values["id"]: row  # type: ignore[misc]
-            for row in self.events.values()
-            if not row.pages & touched and row.values["session"] not in empty
-        }
+        self.there = [row for row in self.events.values() if row.values["session"] not in empty]
 
-
-def _whole(path: Path) -> list[tuple]:
-    """What a reader sees of the events."""
-    return query(
-        path,
-        "SELECT p.id, p.kind, p.session_id, p.params, p.returns, p.logs, l.prompt, l.completion, l.model, p.agent_name, "
-        "p.init_us, p.end_us, p.extra, p.details FROM payloads p LEFT JOIN llms l ON l.id = p.id",
-    )
+    def readable(self, touched: set[int]) -> dict[object, Row]:
+        """The events that no damage of some pages has touched, by their ids."""
+        return {row.values["id"]: row for row in self.there if not row.pages & touched}
 
 
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Master:
     """Made once: the damages are done to copies."""
-    return Master(tmp_path_factory.mktemp("master"))
+    path = tmp_path_factory.mktemp("master") / "agentops.db"
+    make_old(path, 10)
+    return Master(path)
 
 
 class Case:
@@ -91,51 +79,54 @@ class Case:
         recorder = Recorder(self.path)
         state = SessionState(NEW, tags=["new"])
         recorder.start(state)
+        took = 0.0
         for number in range(3):
             event = ToolEvent(name="step", params=number, returns=SHARED)
             assert recorder.record(state, event, None, None)
             self.fresh.append(str(event.id))
-            if not number:
-                took = time.monotonic() - began
+            took = took or time.monotonic() - began
         self.place = recorder.database.path  # elsewhere, if the header says that the file is another program's
         recorder.close()
         return took
 
-    def repair(self) -> Repaired:
-        """Repairs it; then again, which changes nothing."""
+    def repair(self, again: bool) -> Repaired:
+        """Repairs it; then perhaps again, which changes nothing."""
         done = Repair(self.path).run()
         assert not done.failed
-        before = self.path.read_bytes()
-        again = Repair(self.path).run()
-        assert not (again.damage or again.copies or again.failed), again
-        assert self.path.read_bytes() == before
+        if again:
+            self._repair_again()
         return done
 
-    def judge(self, touched: set[int], score: Score) -> None:
+    def _repair_again(self) -> None:
+        before = self.path.read_bytes()
+        assert Repair(self.path).run() in (Repaired(), Repaired(emptied=True))
+        assert self.path.read_bytes() == before
+
+    def judge(self, touched: set[int], score: Score, truth: Master | None = None) -> None:
         """What no damage has touched is there, once, and as it was."""
-        truth = examine_all(self.path)
+        master = truth or self.master
+        seen = examine(self.path)
         with closing(sqlite3.connect(self.path)) as connection:
             connection.row_factory = sqlite3.Row
             rows = [dict(row) for row in connection.execute("SELECT * FROM events").fetchall()]
         found = {row["id"]: row for row in rows}
-        readable = self.master.readable(touched)
+        readable = master.readable(touched)
         lost = readable.keys() - found.keys()
         doubled = len(rows) - len(found)
         torn = [key for key in readable.keys() - lost if _differ(found[key], readable[key].values)]
         score.add(1, lost=len(lost), doubled=doubled, torn=len(torn))
-        assert set(self.fresh) <= (truth if self.place == self.path else examine_all(self.place))
+        assert set(self.fresh) <= (seen if self.place == self.path else examine(self.place))
         assert len(lost) <= len(readable) / 100, f"{len(lost)} of {len(readable)} readable events were not salvaged"
         assert not doubled
         assert not torn
         for table in ("messages", "blobs"):
-            self._judge_texts(table, touched)
-        assert not query(self.path, "SELECT 1 FROM payloads WHERE params LIKE ?", f"%{SECRET}%")
+            self._judge_texts(getattr(master, table), table, touched)
+        assert SECRET.encode() not in self.path.read_bytes()
 
-    def _judge_texts(self, table: str, touched: set[int]) -> None:
+    def _judge_texts(self, was: dict[int, Row], table: str, touched: set[int]) -> None:
         column = "content" if table == "messages" else "text"
         now = {row[0] for row in query(self.path, f"SELECT {column} FROM {table}")}
-        rows = getattr(self.master, table).values()
-        readable = [row for row in rows if not row.pages & touched and isinstance(row.values[column], str)]
+        readable = [row for row in was.values() if not row.pages & touched and isinstance(row.values[column], str)]
         missing = [row for row in readable if row.values[column] not in now]
         assert len(missing) <= len(readable) / 100, f"{len(missing)} of {len(readable)} rows of {table}"
 
@@ -144,7 +135,7 @@ def _differ(now: dict[str, object], was: dict[str, object]) -> bool:
     return any(now[name] != value for name, value in was.items() if name not in NUMBERS)
 
 
-def examine_all(path: Path) -> set[str]:
+def examine(path: Path) -> set[str]:
     """The events of a database, which must be sound, and every view of which must be readable to its end."""
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -170,12 +161,73 @@ def test_a_damaged_file(
     and holds every event of which no page was touched, as it was; another repair changes nothing."""
     for number in range(scaled(SEEDS)):
         case = Case(master, project, monkeypatch)
-        touched = damage(kind, case.path, Random(f"{chance.random()} {number}"))
+        touched = damage(kind, case.path, Random(chance.random()))
         took = case.record()
-        done = case.repair()
-        print(number, len(touched), took, [len(copy.unreadable_pages) for copy in done.copies])
+        done = case.repair(again=number % 4 == 0)
+        print(f"{number}: {len(touched)} pages, {took:.2f} s, {[len(copy.unreadable_pages) for copy in done.copies]}")
         case.judge(touched, score)
         assert took < 2
 
 
-__all__ = ["damage_wal", "examine", "subprocess"]
+GROWING = """
+import sys
+me = Actor(*sys.argv[1:])
+for number in range(30):
+    me.tool("z" * (number * 37 % 3000))
+die()
+"""
+
+
+def test_a_damaged_file_and_its_wal(
+    project: Path, master: Master, monkeypatch: pytest.MonkeyPatch, score: Score, chance: Random
+) -> None:
+    """Where the WAL that a killed process has left is torn, and the file damaged as well, what comes back is what
+    SQLite would have found with that WAL in a sound file, but for the pages that were touched."""
+    for number in range(scaled(SEEDS)):
+        case = Case(master, project, monkeypatch)
+        with closing(Program(GROWING, case.path, SESSION)) as program:
+            program.until(lambda: False)
+        damage_wal(Path(f"{case.path}-wal"), Random(chance.random()))
+        # What SQLite finds in it is learnt from a copy, for it moves the WAL into the file.
+        sound = project / "sound.db"
+        for end in ("", "-wal"):
+            shutil.copy(f"{case.path}{end}", f"{sound}{end}")
+        truth = Master(sound)
+        touched = damage("garbage pages", case.path, Random(chance.random()))
+        took = case.record()
+        case.repair(again=number % 4 == 0)
+        case.judge(touched, score, truth)
+        assert took < 2
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="there is no sqlite3 program")
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"one byte"}))
+def test_no_fewer_than_the_sqlite3_program_finds(
+    project: Path, master: Master, monkeypatch: pytest.MonkeyPatch, score: Score, kind: str, chance: Random
+) -> None:
+    """Every event that `.recover` of the sqlite3 program finds in a damaged file is salvaged."""
+    for number in range(2):
+        case = Case(master, project, monkeypatch)
+        damage(kind, case.path, Random(chance.random()))
+        theirs = _recovered(case.path, project / f"recovered{number}.db") & {row.values["id"] for row in master.there}
+        case.repair(again=False)
+        ours = {row[0] for row in query(case.path, "SELECT id FROM events")}
+        score.add(1, lost=len(theirs - ours))
+        assert theirs <= ours
+
+
+def _recovered(path: Path, new: Path) -> set[object]:
+    """The events that the sqlite3 program finds, also where it does not know their table any more."""
+    copy = path.with_name("theirs.db")  # the program opens it for writing
+    shutil.copy(path, copy)
+    text = subprocess.run(["sqlite3", copy, ".recover --ignore-freelist"], capture_output=True).stdout
+    subprocess.run(["sqlite3", new], input=text, capture_output=True)
+    copy.unlink()
+    with closing(sqlite3.connect(new)) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        found: set[object] = set()
+        if "events" in tables:
+            found |= {row[0] for row in connection.execute("SELECT id FROM events")}
+        if "lost_and_found" in tables:
+            found |= {row[0] for row in connection.execute("SELECT c2 FROM lost_and_found WHERE nfield = 32")}
+    return found

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.conftest import Spawn
+from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import DB, SESSION, acks, check
 
 WRITER = """
@@ -68,7 +69,7 @@ def _recorded(spawn: Spawn, times: int = 3) -> list[str]:
     return acks(program)
 
 
-def test_garbage_in_the_wal(project: Path, spawn: Spawn) -> None:
+def test_garbage_in_the_wal(project: Path, spawn: Spawn, score: Score) -> None:
     """A WAL that is garbage from some point on gives back what stands before it; the database goes on."""
     first = spawn(WRITER, DB, SESSION)
     for turn in range(3):
@@ -83,13 +84,14 @@ def test_garbage_in_the_wal(project: Path, spawn: Spawn) -> None:
     assert log == ""
     truth = check(acks(second), DB)
     stored = [event for event in acks(first) if event in truth.events]
+    score.add(1, doubled=truth.events.total() - len(truth.events), torn=stored != acks(first)[: len(stored)])
     assert stored == acks(first)[: len(stored)]
     assert 0 < len(stored) < len(acks(first))
 
 
 @pytest.mark.parametrize("writers", [1, 3])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_under_open_connections(project: Path, spawn: Spawn, damage: str, writers: int) -> None:
+def test_damage_under_open_connections(project: Path, spawn: Spawn, damage: str, writers: int, score: Score) -> None:
     """A file that is damaged while processes have it open costs none of them an exception; what they record after it
     was noticed is in a sound database, and nothing is deleted."""
     programs = [spawn(WRITER, DB, SESSION) for _ in range(writers)]
@@ -109,6 +111,7 @@ def test_damage_under_open_connections(project: Path, spawn: Spawn, damage: str,
     last.tell()
     log += last.finish()
     print(log)
+    score.add(1, lost=len(acks(last, *programs, word="kept")))
     assert log.count("is damaged") == len(_aside())
     assert not acks(last, *programs, word="kept")
     check(acks(last), DB)
@@ -120,7 +123,7 @@ def _checkpoint() -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def test_many_find_the_damage_at_once(project: Path, spawn: Spawn) -> None:
+def test_many_find_the_damage_at_once(project: Path, spawn: Spawn, score: Score) -> None:
     """Of many processes that meet a damaged file at once one puts it aside; all record into the new one."""
     _recorded(spawn)
     DAMAGES["random bytes"]()
@@ -129,6 +132,7 @@ def test_many_find_the_damage_at_once(project: Path, spawn: Spawn) -> None:
     for program in programs:
         program.tell()
     log = "".join(program.finish() for program in programs)
+    score.add(1, torn=log.count("is damaged") != 1)
     assert log.count("is damaged") == 1
     assert [path.read_bytes() for path in _aside()] == [damaged]
     assert check(acks(*programs), DB).events.total() == 8 * 21

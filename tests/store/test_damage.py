@@ -18,6 +18,7 @@ from agentops_local.event import ToolEvent
 from agentops_local.recorder.recorder import Recorder
 from agentops_local.recorder.state import SessionState
 from agentops_local.store import connection as opening
+from agentops_local.store.schema import COLUMNS, schema_text
 from tests.reliability.tools.crash import DB, Program, check, examine, query
 
 OLD = "0190a000-0000-7000-8000-0000000000aa"
@@ -167,6 +168,41 @@ def test_a_new_file_is_no_reason_to_worry(project: Path, caplog: pytest.LogCaptu
     mine = Recording(project / DB)
     mine.recorder.close()
     assert _told(caplog) == []
+
+
+def test_the_columns_are_those_of_the_schema() -> None:
+    """What opening looks for is what schema.sql has."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(schema_text())
+        for table, columns in COLUMNS.items():
+            found = connection.execute(f"SELECT group_concat(name, ', ') FROM pragma_table_info('{table}')").fetchone()
+            assert found == (columns,)
+
+
+@pytest.mark.parametrize("name", ["prompt_tokens", "revision_sent"])
+def test_a_column_that_has_another_name(database: Path, name: str) -> None:
+    """A schema in which a bit has flipped is sound in SQLite's eyes. Where the recorder needs the column the file is
+    put aside; what is recorded is stored in any case."""
+    data = database.read_bytes()
+    assert name.encode() in data
+    database.write_bytes(data.replace(name.encode(), name[:-1].encode() + b"q"))
+    mine = Recording(database)
+    events = mine.events(3)
+    mine.recorder.close()
+    assert set(events) <= set(check(events, database).events)
+    assert len(_damaged(database)) == (name == "prompt_tokens")
+
+
+def test_a_schema_that_is_no_text(database: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A schema that SQLite cannot read, and quotes in words that Python cannot, is damage like any other."""
+    data = database.read_bytes()
+    database.write_bytes(data.replace(b"CREATE TABLE owners", b"CREATE T\xbdBLE owners"))
+    mine = Recording(database)
+    events = mine.events(3)
+    mine.recorder.close()
+    assert sorted(check(events, database).events) == sorted(events)
+    (line,) = _told(caplog)
+    assert "is damaged" in line
 
 
 LOSSES = {

@@ -1,0 +1,56 @@
+"""What a salvaged database uploads: what the server lacks, and nothing twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from agentops_local.recovery.repair import Repair
+from tests.fakes.agentops_api import AgentOpsAPI
+from tests.recovery.test_repair import header, leaves, spoil
+from tests.sync.driving import MAKERS, NOTHING_HEARD, Machine, error, ids_there, once
+
+_NOTES = (leaves("uploads"), leaves("targets"), leaves("deliveries"), leaves("agent_deliveries"))
+LOSSES = {
+    "nothing but the header": (),
+    "the notes about events": (leaves("uploads"),),
+    "all notes but the requests": _NOTES,
+    "the requests": (leaves("batches"),),
+    "all notes": (*_NOTES, leaves("batches")),
+    "the sessions": (leaves("sessions"), leaves("uploads")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lost", LOSSES)
+def test_nothing_is_sent_twice(machine: Machine, api: AgentOpsAPI, lost: str) -> None:
+    """Whatever part of the ledger is lost with a damaged file, each event is on the server once after the repair:
+    those that were sent before, those that were waiting, and those of a request of which nothing was heard."""
+    session = machine.session()
+    for number in range(15):
+        for make in MAKERS.values():
+            session.record(make(f"sent {number}"))
+    machine.drain()
+    for number in range(3):
+        session.record(error(f"unheard {number}"))
+    machine.hooks.append(once("errors", NOTHING_HEARD))
+    machine.steps(3)
+    machine.hooks.clear()
+    for number in range(10):
+        for make in MAKERS.values():
+            session.record(make(f"waiting {number}"))
+    machine.stop()
+    machine.recorder.close()
+    spoil(machine.file, *LOSSES[lost]) if LOSSES[lost] else header(machine.file)
+    assert not Repair(machine.file).run().failed
+    for number in range(5):
+        session.record(error(f"later {number}"))
+    session.end_session("Success")
+    machine.drain()
+    errors = Counter(ids_there(api, session, "errors"))
+    assert set(errors.values()) == {1}
+    assert len(errors) == 15 + 3 + 10 + 5
+    for kind in ("llms", "tools", "actions"):
+        there = ids_there(api, session, kind)
+        assert len(set(there)) == len(there) == 25
+    assert machine.states() == {"done": 25 * 3 + 33}
