@@ -39,7 +39,7 @@ def _went_on(pair: list[Program], target: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("piece", "durability"), enumerate(DURABILITIES))
+@pytest.mark.parametrize(("piece", "durability"), list(enumerate(DURABILITIES)))
 def test_kill_loses_nothing(project: Path, spawn: Spawn, score: Score, piece: int, durability: str) -> None:
     """What was acknowledged before a SIGKILL is there after it: once, whole, in a sound database."""
     chosen = seed()
