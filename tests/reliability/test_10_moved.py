@@ -263,6 +263,39 @@ def test_a_removed_index_that_the_program_itself_keeps(project: Path, spawn: Spa
     assert log.count("not ours goes on with it") == 1, log
 
 
+def test_a_collector_lets_go_of_a_removed_index(project: Path, spawn: Spawn, score: Score) -> None:
+    """A collector closes the readers it has in reserve, for each of them would keep a removed index in use, and stores
+    what it is sent by the new one."""
+    collector = spawn(
+        """
+        import os, sys
+        from pathlib import Path
+        from uuid import uuid4
+        from agentops_local.server.sqlite_store import SqliteStore
+        from agentops_local.server.store import LOCAL, EventFields, SessionFields
+        store = SqliteStore(Path(sys.argv[1]))
+        store.create_session(LOCAL, sys.argv[2], SessionFields())
+        while order():
+            event = EventFields(uuid4(), "tools", 1, frozenset(), name="sent")
+            store.add_events(LOCAL, sys.argv[2], [event])
+            say("ack", os.getpid(), event.id)
+            say("holds", len(store.export(LOCAL, sys.argv[2]).tools))
+            say("done")
+        store.close()
+        """,
+        DB,
+        SESSION,
+    )
+    _record([collector])
+    STILL_THERE["shared memory removed"]()
+    newcomer = spawn(WRITER, DB, SESSION)
+    for turn in ([newcomer], [collector], [newcomer], [collector]):
+        _record(turn)
+    _finish([newcomer, collector])
+    check(acks(newcomer, collector), DB, score=score)
+    assert collector.said("holds") == [["holds", "1"], ["holds", "9"], ["holds", "17"]]
+
+
 @many
 def test_a_database_put_in_the_place_of_another(project: Path, spawn: Spawn, score: Score, writers: int) -> None:
     """A database that takes the place of the open one keeps its own rows: the old WAL is not played into it. The open
