@@ -31,8 +31,10 @@ from agentops_local.store.waiting import WaitingRoom
 
 T = TypeVar("T")
 
-_ATTEMPTS = 4
+_ATTEMPTS = 6
+_LOOKS = 3  # that must find a file damaged, or out of reach, before it is left
 _RETRY_AFTER = 0.25  # seconds from one failure of the store to the next attempt
+_FINAL = (Trouble.DAMAGED, Trouble.UNREACHABLE)
 _FAULTS = (sqlite3.Error, OSError, StoreFault, DatabaseUnusable)
 
 
@@ -167,6 +169,7 @@ class Database:
         """Runs a write in a transaction of its own, and mends what can be mended on the way."""
         file = self._file
         attempt = 0
+        looks = 0
         while True:
             attempt += 1
             forks = self._forks
@@ -186,7 +189,8 @@ class Database:
                 return
             except (sqlite3.Error, OSError, DatabaseUnusable) as error:
                 file.roll_back()
-                if attempt >= _ATTEMPTS or not (forks != self._forks or self._mend(error)):
+                looks += diagnose(error) in _FINAL
+                if attempt >= _ATTEMPTS or not (forks != self._forks or self._mend(error, looks)):
                     raise
             except BaseException:
                 file.roll_back()
@@ -195,10 +199,16 @@ class Database:
                 # Also when acquire() itself was interrupted: giving back what is not held does nothing.
                 file.lock.release()
 
-    def _mend(self, error: Exception) -> bool:
-        """Does what an error calls for, holding the writers' lock; False if trying again now makes no sense."""
+    def _mend(self, error: Exception, looks: int) -> bool:
+        """Does what an error calls for, holding the writers' lock; False if trying again now makes no sense.
+
+        Of one call that fails, of the disk or for want of a descriptor, SQLite may say that the file is malformed or
+        cannot be opened. A sound file was put aside for that; so it is opened anew and looked at again first.
+        """
         trouble = diagnose(error)
-        if trouble is Trouble.LOST_GROUND:
+        if trouble in _FINAL and looks < _LOOKS and isinstance(error, sqlite3.Error):
+            self._file.close()
+        elif trouble is Trouble.LOST_GROUND:
             self._file.epoch += 1
         elif trouble is Trouble.CLOSED:
             self._file.close()
