@@ -16,6 +16,7 @@ from agentops_sync.client import Outcome, Verdict
 from agentops_sync.deliveries import seconds_us, set_delivery
 from agentops_sync.ledger import Ledger
 from agentops_sync.timing import Moment, Timing
+from agentops_sync.trials import Trials
 from agentops_sync.wire import KINDS
 
 BATCH = 25  # events a request at most
@@ -109,6 +110,7 @@ class Batches:
     def __init__(self, ledger: Ledger, timing: Timing) -> None:
         self._ledger = ledger
         self._timing = timing
+        self.trials = Trials(timing)
 
     def open_of(self, session: int) -> list[Batch]:
         """The requests of a session whose events are not settled."""
@@ -162,8 +164,10 @@ class Batches:
             connection.execute(_CLOSE, ("ok", Verdict.OK.value, now.wall_us, batch.id))
             _land(connection, target, batch, batch.events, "done")
             connection.execute(_ACCEPTED, (now.wall_us, target))
-            if connection.execute(_UNPARK, (target, batch.kind)).rowcount:
+            unparked = connection.execute(_UNPARK, (target, batch.kind)).rowcount
+            if unparked:
                 connection.execute(_RETRY_KIND, (target, batch.kind))
+            if self.trials.accepted(batch.kind) or unparked:
                 connection.execute("UPDATE deliveries SET next_us = 0 WHERE target = ? AND work", (target,))
             set_delivery(connection, target, batch.session, "failures = 0, last_error = NULL")
 
@@ -212,6 +216,8 @@ class Batches:
             here = _forget_removed(connection, target, batch)
             for event in here.intersection(absent):
                 self._absent(connection, batch, event, now)
+            if absent and (batch.manner or "").startswith("500") and not self._is_taken(connection, batch.kind, now):
+                self.trials.refused(batch.kind, batch.session)
             for event in here.intersection(unclear):
                 _land(connection, target, batch, [event], "pending")
                 tries, *_ = _attempt(connection, target, event)
@@ -279,16 +285,20 @@ class Batches:
         """Parks a kind of which the server takes nothing: three single events failed, and others did not meanwhile."""
         target, kind = self._ledger.target, batch.kind
         refused, since_us = connection.execute(_REFUSED_ALONE, (target, kind)).fetchone()
-        day_ago = now.wall_us - seconds_us(86400)
         others = json.dumps([other for other in KINDS if other != kind])
         if (
             refused >= 3
             and connection.execute(_ACCEPTED_SINCE, (target, others, since_us)).fetchone()
-            and not connection.execute(_ACCEPTED_SINCE, (target, json.dumps([kind]), day_ago)).fetchone()
+            and not self._is_taken(connection, kind, now)
         ):
             retry_us = now.wall_us + seconds_us(self._timing.canary)
             reason = f"the server refuses every one: {batch.outcome}"
             connection.execute(_PARK, (target, kind, now.wall_us, retry_us, reason))
+
+    def _is_taken(self, connection: sqlite3.Connection, kind: str, now: Moment) -> bool:
+        """Whether the server has taken one of the kind within a day."""
+        values = (self._ledger.target, json.dumps([kind]), now.wall_us - seconds_us(86400))
+        return connection.execute(_ACCEPTED_SINCE, values).fetchone() is not None
 
     def _halve(self, connection: sqlite3.Connection, batch: Batch, outcome: Outcome, now: Moment) -> None:
         """Nothing of a request that was too large was stored; its halves may be small enough."""

@@ -14,7 +14,7 @@ from functools import partial
 from uuid import UUID
 
 from agentops_local.analytics.owners import Status, judge, owners_of
-from agentops_sync import reconcile, wire
+from agentops_sync import reconcile, trials, wire
 from agentops_sync.adoption import adopt
 from agentops_sync.authority import Authorities, Authority, Unauthorized, Withheld
 from agentops_sync.batches import Batch, Batches
@@ -243,9 +243,7 @@ class Uploader:
         return self._calls.failed(delivery, authority, outcome)
 
     def _body(self, delivery: Delivery, authority: Authority, ended: Ended | None) -> dict[str, JSON]:
-        return self.ledger.read(
-            lambda connection: wire.session_body(connection, delivery.session, ended=ended, policy=authority.policy)
-        )
+        return self.ledger.read(lambda c: wire.session_body(c, delivery.session, ended=ended, policy=authority.policy))
 
     # What belongs to it -----------------------------------------------------------------------------------------------
 
@@ -276,6 +274,9 @@ class Uploader:
                 continue
             if canary_us is None:
                 events = self.outbox.pick(delivery.session, kind, now.wall_us)
+                if events and not (events := events[: self.batches.trials.most(kind, delivery.session, now)]):
+                    waits[kind] = now.wall_us + trials.PAUSE
+                    continue
             elif self.host.claim_canary(kind, now):
                 events = self.outbox.canary(delivery.session, kind)
             else:  # another session sends it
@@ -358,9 +359,8 @@ class Uploader:
             return verdict is Verdict.TOO_LARGE
         if says(outcome, "Bearer Token is Missing"):
             self.batches.void(batch, outcome, now)
-            self.deliveries.park(
-                delivery, "a request went out without its token: please report this", str(outcome), now
-            )
+            why = "a request went out without its token: please report this"
+            self.deliveries.park(delivery, why, str(outcome), now)
             return False
         self.batches.heard(batch, outcome)
         if outcome.status == 500:  # the answer to a token that it did not sign, as well

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from uuid import uuid4
 
 import pytest
 
@@ -69,70 +68,6 @@ def test_a_default_key_that_comes_later(machines: Machines, api: AgentOpsAPI) ->
     machine.run(15)
     assert machine.states() == {"done": 1}
     assert keys_of(api) == {api.api_key}
-
-
-def test_a_key_that_the_server_does_not_know(machines: Machines, api: AgentOpsAPI) -> None:
-    """A key that the server does not know is asked for once an hour; sessions of other keys go on, and nothing
-    dies."""
-    machine = machines(poll=10)
-    unknown = str(uuid4())
-    save_key(unknown)
-    waiting = [machine.session(key=unknown) for _ in range(3)]
-    going = machine.session()
-    for session in (*waiting, going):
-        session.record(tool())
-    machine.run(5.5 * HOUR)
-    assert len(ids_there(api, going, "tools")) == 1
-    assert machine.states() == {"done": 1, "pending": 3}
-    asked = [one for one in api.requests if one.headers.get("x-agentops-api-key") == unknown]
-    assert len(asked) <= 2 * 3 * 6
-    (parked,) = machine.rows("SELECT what, name, reason FROM parked")
-    assert (parked["what"], parked["name"]) == ("key", key_hash(unknown))
-    assert set(machine.column("SELECT state FROM deliveries")) <= {"absent", "creating", "present"}
-    api.api.projects[unknown] = str(uuid4())
-    machine.run(1.1 * HOUR)
-    assert machine.states() == {"done": 4}
-    assert machine.rows("SELECT * FROM parked") == []
-    assert all(len(ids_there(api, session, "tools")) == 1 for session in waiting)
-
-
-def test_a_key_that_is_revoked_meanwhile(machines: Machines, api: AgentOpsAPI) -> None:
-    """A key that is revoked stops its sessions when their tokens end; restored, they go on where they were."""
-    machine = machines(poll=10)
-    session = machine.session(key=api.api_key)
-    other = machine.session()
-    session.record(tool(1))
-    machine.drain()
-    api.revoke(api.api_key)
-    api.expire_tokens()
-    machine.clock.sleep(60)
-    session.record(tool(2))
-    other.record(tool(3))
-    machine.run(2 * HOUR)
-    assert machine.states() == {"done": 1, "pending": 2}
-    api.restore(api.api_key)
-    machine.run(1.1 * HOUR)
-    assert machine.states() == {"done": 3}
-    assert len(ids_there(api, session, "tools")) == 2
-
-
-def test_a_rotated_key(machines: Machines, api: AgentOpsAPI) -> None:
-    """When the key of a project is another, sessions recorded without a key go under the new one, once it is known."""
-    machine = machines(api_key="")
-    save_key(api.api_key, default=True)
-    session = machine.session()
-    session.record(tool(1))
-    machine.drain()
-    fresh = api.rotate(api.api_key)
-    api.expire_tokens()
-    machine.clock.sleep(60)
-    session.record(tool(2))
-    machine.run(120)
-    assert machine.states() == {"done": 1, "pending": 1}
-    machine.clock.after(10, lambda: save_key(fresh, default=True))
-    machine.run(20)
-    assert machine.states() == {"done": 2}
-    assert len(ids_there(api, session, "tools")) == 2
 
 
 def test_a_parent_key(machine: Machine, api: AgentOpsAPI) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from agentops_local.session import Session
 from agentops_sync.client import Outcome, Request, Verdict
-from agentops_sync.requeue import requeue
 from tests.fakes.agentops_api import AgentOpsAPI
 from tests.sync.conftest import Machines
-from tests.sync.driving import DAY, HOUR, Machine, error, ids_there, once, posts, tool
+from tests.sync.driving import DAY, HOUR, Machine, error, once, posts, tool
 
 
 def row(api: AgentOpsAPI, session: Session) -> dict[str, Any]:
@@ -66,58 +64,6 @@ def test_a_creation_that_was_refused_though_done(machine: Machine, api: AgentOps
     assert machine.clock.passed == 0
 
 
-def test_an_id_of_another_project(machine: Machine, api: AgentOpsAPI) -> None:
-    """An id that belongs to another project is a conflict, but not at once: after three rounds, over an hour in which
-    the server has accepted something else. Nothing is ever sent into it, nobody else waits, and it can be requeued."""
-    session, other = machine.session(), machine.session()
-    for each in (session, other):
-        each.record(tool())
-    api.api.store.insert_session(
-        str(session.session_id), "another project", None, {**dict.fromkeys(COLUMNS), "init_timestamp": STAMP}
-    )
-    machine.run(DAY / 25)
-    assert machine.delivery(session)["state"] == "absent"
-    assert machine.delivery(session)["rounds"] >= 3
-    other.record(tool())
-    machine.run(DAY / 24)
-    assert machine.delivery(session)["state"] == "conflict"
-    assert "another project" in machine.delivery(session)["reason"]
-    assert machine.states() == {"done": 2, "pending": 1}
-    before = len(machine.sent)
-    session.record(tool())
-    machine.run(DAY / 24)
-    assert len(machine.sent) == before
-    api.delete_session(str(session.session_id))
-    assert requeue(machine.uploader.ledger).sessions == 1
-    machine.drain()
-    assert machine.states() == {"done": 4}
-
-
-def test_deleted_on_the_server(machine: Machine, api: AgentOpsAPI) -> None:
-    """A session that is deleted on the server is parked as soon as that is known, and others go on. Only when somebody
-    requeues it, it is created there again, with what it has not sent yet."""
-    session, other = machine.session(), machine.session()
-    session.record(tool(1))
-    machine.drain()
-    api.delete_session(str(session.session_id))
-    session.record(tool(2))
-    other.record(tool(3))
-    machine.drain()
-    assert machine.delivery(session)["state"] == "parked"
-    assert "deleted" in machine.delivery(session)["reason"]
-    assert len(ids_there(api, other, "tools")) == 1
-    assert machine.states()["done"] == 2
-    before = len(machine.sent)
-    session.record(tool(4))
-    machine.run(HOUR)
-    assert len(machine.sent) == before
-    assert requeue(machine.uploader.ledger).sessions == 1
-    machine.drain()
-    assert machine.delivery(session)["state"] == "present"
-    assert machine.states() == {"done": 4}
-    assert len(ids_there(api, session, "tools")) == 2
-
-
 # Tokens ---------------------------------------------------------------------------------------------------------------
 
 
@@ -131,38 +77,6 @@ def test_a_token_is_renewed_before_it_ends(machine: Machine, api: AgentOpsAPI) -
     assert machine.states() == {"done": 6}
     assert Verdict.EXPIRED not in [outcome.verdict for *_, outcome in machine.sent]
     assert machine.paths().count("reauthorize_jwt") == 1
-
-
-def test_tokens_signed_by_another_secret(machine: Machine, api: AgentOpsAPI) -> None:
-    """A token that the server does not sign any more answers 500 to everything: another is fetched, and nothing is
-    taken for poison."""
-    session = machine.session()
-    session.record(tool(1))
-    machine.drain()
-    api.jwt_secret = str(uuid4())
-    session.record(tool(2))
-    session.record(error(2))
-    machine.drain()
-    session.end_session("Success")
-    api.jwt_secret = str(uuid4())
-    machine.drain()
-    assert machine.states() == {"done": 3}
-    assert row(api, session)["end_state"] == "Success"
-    assert len(ids_there(api, session, "tools")) == 2
-
-
-def test_tokens_that_are_always_expired(machines: Machines, api: AgentOpsAPI) -> None:
-    """A server whose clock is wrong, so that each of its tokens has expired, is not asked in a loop."""
-    machine = machines(poll=10)
-    session = machine.session()
-    session.record(tool())
-    api.settings.token_life = -10
-    machine.run(DAY / 4)
-    assert machine.states() == {"pending": 1}
-    assert len(machine.sent) < 200
-    api.settings.token_life = 86400
-    machine.run(HOUR)
-    assert machine.states() == {"done": 1}
 
 
 # The end --------------------------------------------------------------------------------------------------------------
@@ -295,7 +209,3 @@ def test_an_agent_that_fails_is_sent_again(machine: Machine, api: AgentOpsAPI) -
     machine.drain()
     assert machine.states() == {"done": 1}
     assert machine.paths() == ["create_session", *["create_agent"] * 4, "create_events"]
-
-
-STAMP = "2025-01-01T00:00:00+00:00"
-COLUMNS = ("end_timestamp", "tags", "end_state", "end_state_reason", "video", "host_env")
