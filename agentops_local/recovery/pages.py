@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from errno import ENOENT
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,8 @@ class Image:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if not path.is_file():  # a folder can be opened, and then reads like a disk that fails everywhere
+            raise FileNotFoundError(ENOENT, "it is no file", str(path))
         self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self._log_file = -1
         self._log = Log()

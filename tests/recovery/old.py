@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentops_local.analytics import erase as erasing
+from agentops_local.analytics.owners import Status
 from agentops_local.event import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
 from agentops_local.recorder import writes
 from agentops_local.recorder.recorder import Recorder
@@ -56,7 +57,7 @@ def make_old(path: Path, rounds: int = 12) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(erasing, "_QUICK", 0)  # not rewritten, so that free pages stay
         patch.setattr(erasing, "_LONG", 0)
-        with closing(erasing.Eraser(path, frozenset(erasing.Status))) as eraser:
+        with closing(erasing.Eraser(path, frozenset(Status))) as eraser:
             eraser.erase(ERASED)
             eraser.finish()
     with closing(sqlite3.connect(path)) as connection:

@@ -55,7 +55,7 @@ class Master:
 def master(tmp_path_factory: pytest.TempPathFactory) -> Master:
     """Made once: the damages are done to copies."""
     path = tmp_path_factory.mktemp("master") / "agentops.db"
-    make_old(path, 10)
+    make_old(path, 8)
     return Master(path)
 
 
@@ -178,15 +178,25 @@ die()
 """
 
 
+@pytest.fixture(scope="module")
+def killed(master: Master) -> Path:
+    """The same, with the WAL that a killed process has left beside it."""
+    path = master.path.with_name("killed.db")
+    shutil.copy(master.path, path)
+    with closing(Program(GROWING, path, SESSION)) as program:
+        program.until(lambda: False)
+    return path
+
+
 def test_a_damaged_file_and_its_wal(
-    project: Path, master: Master, monkeypatch: pytest.MonkeyPatch, score: Score, chance: Random
+    project: Path, master: Master, killed: Path, monkeypatch: pytest.MonkeyPatch, score: Score, chance: Random
 ) -> None:
     """Where the WAL that a killed process has left is torn, and the file damaged as well, what comes back is what
     SQLite would have found with that WAL in a sound file, but for the pages that were touched."""
     for number in range(scaled(SEEDS)):
         case = Case(master, project, monkeypatch)
-        with closing(Program(GROWING, case.path, SESSION)) as program:
-            program.until(lambda: False)
+        for end in ("", "-wal"):
+            shutil.copy(f"{killed}{end}", f"{case.path}{end}")
         damage_wal(Path(f"{case.path}-wal"), Random(chance.random()))
         # What SQLite finds in it is learnt from a copy, for it moves the WAL into the file.
         sound = project / "sound.db"
