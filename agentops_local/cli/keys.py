@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 from agentops_local.analytics.reading import iso
 from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json, screen_width
 from agentops_local.cli.table import Cell, Column, table
 from agentops_local.cli.text import moment
+from agentops_local.errors import AgentOpsLocalError
 from agentops_local.server import registry
 from agentops_local.server.sqlite_writer import SqliteWriter
+from agentops_local.server.store import StoreUnavailable
 
 _COLUMNS = (Column("KEY"), Column("PROJECT", least=8), Column("CREATED"), Column("REVOKED"))
 
@@ -85,5 +90,12 @@ def revoke(settings: Settings, key: str) -> None:
     click.echo(f"revoked {gone[0]}" if gone else "it was revoked already", err=True)
 
 
-def _database(settings: Settings) -> SqliteWriter:
-    return SqliteWriter(settings.path())
+@contextmanager
+def _database(settings: Settings) -> Iterator[SqliteWriter]:
+    """The database; what is wrong with it is told whole, as clients of the collector need not know it."""
+    path = settings.path()
+    try:
+        with SqliteWriter(path) as database:
+            yield database
+    except StoreUnavailable as error:
+        raise AgentOpsLocalError(f"{path} cannot be used: {error.__cause__ or error}") from error

@@ -65,6 +65,7 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     try:
         if not path.is_file():
             raise DatabaseUnusable(f"there is no database at {path}: record something first, or name one with --db")
+        _glance(path.resolve())
         connection = sqlite3.connect(_uri(path.resolve(), "ro"), uri=True, timeout=BUSY_TIMEOUT,
                                      isolation_level=None)  # fmt: skip
     except (OSError, sqlite3.Error) as error:
@@ -105,7 +106,10 @@ def open_or_create(path: Path, wal: bool, begun: Begun = lambda _: None) -> sqli
 
 
 def _open(path: Path, wal: bool, begun: Begun) -> sqlite3.Connection:
-    version = _probe(path, begun) if os.stat(path).st_size > 0 else 0
+    version = 0
+    if os.stat(path).st_size > 0:
+        _glance(path, begun)
+        version = _probe(path, begun)
     connection = connect(path, wal, begun)
     try:
         if version == 0:
@@ -163,6 +167,21 @@ def _everyday(wal: bool) -> str:
     """The setting of `synchronous` for commits of which nothing more is asked. With a rollback journal FULL is not
     enough: where a power cut takes back the removal of the journal, the last commit would be undone with it."""
     return "NORMAL" if wal else "EXTRA"
+
+
+def _glance(path: Path, begun: Begun = lambda _: None) -> None:
+    """Refuses a file that is not ours to use without leaving a trace. To look at a database in WAL mode that nobody has
+    open makes its WAL and the index of that, and who can only read leaves them there.
+
+    Immutable, a file is read without a lock. What somebody writes meanwhile may look like nonsense, so nothing but a
+    mark that is not ours counts, and the proper look comes after this one.
+    """
+    if os.path.exists(f"{path}-wal") or os.path.exists(f"{path}-journal"):
+        return
+    uri = f"{_uri(path, 'ro')}&immutable=1"
+    with suppress(sqlite3.Error, UnicodeDecodeError), closing(sqlite3.connect(uri, uri=True)) as connection:
+        begun(connection)
+        _look(connection, path)
 
 
 def _probe(path: Path, begun: Begun, mode: str = "ro") -> int:
