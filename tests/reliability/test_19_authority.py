@@ -107,7 +107,7 @@ def test_tokens_signed_by_another_secret(machine: Machine, api: AgentOpsAPI, sco
 
 def test_tokens_that_are_always_expired(machines: Machines, api: AgentOpsAPI, score: Score) -> None:
     """A server whose clock is wrong, so that each of its tokens has expired, is not asked in a loop."""
-    machine = machines(poll=10)
+    machine = machines(poll=30)
     session = machine.session()
     session.record(tool())
     api.settings.token_life = -10
@@ -126,7 +126,7 @@ def test_tokens_that_are_always_expired(machines: Machines, api: AgentOpsAPI, sc
 def test_a_key_that_the_server_does_not_know(machines: Machines, api: AgentOpsAPI, score: Score) -> None:
     """A key that the server does not know is asked for once an hour; sessions of other keys go on, and nothing
     dies."""
-    machine = machines(poll=10)
+    machine = machines(poll=30)
     unknown = str(uuid4())
     save_key(unknown)
     waiting = [machine.session(key=unknown) for _ in range(3)]
@@ -193,9 +193,10 @@ def test_a_rotated_key(machines: Machines, api: AgentOpsAPI, score: Score) -> No
 # Sessions -------------------------------------------------------------------------------------------------------------
 
 
-def test_an_id_of_another_project(machine: Machine, api: AgentOpsAPI, score: Score) -> None:
+def test_an_id_of_another_project(machines: Machines, api: AgentOpsAPI, score: Score) -> None:
     """An id that belongs to another project is a conflict, but not at once: after three rounds, over an hour in which
     the server has accepted something else. Nothing is ever sent into it, nobody else waits, and it can be requeued."""
+    machine = machines(poll=10)
     session, other = machine.session(), machine.session()
     for each in (session, other):
         each.record(tool())
@@ -221,9 +222,10 @@ def test_an_id_of_another_project(machine: Machine, api: AgentOpsAPI, score: Sco
     settle(machine, api, score)
 
 
-def test_deleted_on_the_server(machine: Machine, api: AgentOpsAPI, score: Score) -> None:
+def test_deleted_on_the_server(machines: Machines, api: AgentOpsAPI, score: Score) -> None:
     """A session that is deleted on the server is parked as soon as that is known, and others go on. Only when somebody
     requeues it, it is created there again, with what it has not sent yet."""
+    machine = machines(poll=10)
     session, other = machine.session(), machine.session()
     session.record(tool(1))
     machine.drain()

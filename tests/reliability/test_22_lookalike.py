@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.common import ROOT
 from tests.fakes.agentops_api import AgentOpsAPI
+from tests.reliability.scorecard import Score
 
 SHARED = ROOT.parent / "shared"
 CASES = SHARED / "data" / "rest-v2-cases.json"
@@ -65,9 +66,11 @@ def differences(script: Any, server: AgentOpsAPI, cases: list[dict]) -> dict[str
     return found
 
 
-def test_answers_as_recorded() -> None:
+def test_answers_as_recorded(score: Score) -> None:
     """Every recorded request gets the recorded answer and leaves the recorded rows."""
     cases = json.loads(CASES.read_text(encoding="utf-8"))["cases"]
     assert len(cases) == COUNT
     with AgentOpsAPI(jwt_secret="a secret of at least thirty-two bytes") as server:  # noqa: S106 - a test's own
-        assert differences(load(SCRIPT), server, cases) == {}
+        different = differences(load(SCRIPT), server, cases)
+        score.add(len(cases), torn=len(different))
+        assert different == {}

@@ -279,9 +279,7 @@ class FaultProxy:
             connection.setsockopt(*_RESETS)
         return False
 
-    def _answer(
-        self, connection: socket.socket, stream: BinaryIO, request: Request, found: Fault, seen: Seen
-    ) -> bool:  # fmt: skip
+    def _answer(self, connection: socket.socket, stream: BinaryIO, request: Request, found: Fault, seen: Seen) -> bool:
         """The client gets the server's answer, late or once too often; whether the connection stays."""
         name = found.fault
         if name == "delay":
