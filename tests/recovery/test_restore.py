@@ -4,6 +4,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,13 @@ from agentops_local.recovery import restore as restoring
 from agentops_local.recovery.backup import Refused, make
 from agentops_local.recovery.digest import NotSound, digests, opened
 from agentops_local.recovery.restore import look_at_backup, look_at_database, restore
+from agentops_local.store import connection as opening
+from agentops_local.store import migrations
 from agentops_local.store.backup import put_in_place
 from tests.analytics.recording import Book
 from tests.reliability.conftest import Spawn
 from tests.reliability.tools.crash import DB, SCALE, SESSION, acks, check, query
+from tests.store.test_migrations import to_version_2
 
 OTHER = "0190a000-0000-7000-8000-000000000002"
 RENEWED = {"about"}  # what a restored database has of its own, where nothing was ever uploaded or collected
@@ -106,6 +110,18 @@ class TestWhatIsThereAfterwards:
         assert contents(book.path) == contents(backup)
         assert done.replaced is not None
         assert query(done.replaced, "PRAGMA user_version") == [(99,)]
+
+    def test_a_backup_of_an_older_version(self, book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A backup of an older version is restored as it is, and brought up to date by the first event."""
+        backup = saved(book)
+        book.close()
+        monkeypatch.setattr(opening, "VERSION", 2)
+        monkeypatch.setattr(migrations, "migrate", partial(migrations.migrate, migrations=to_version_2(), to=2))
+        assert look_at_backup(backup, book.path).version == restore(book.path, backup).held.version == 1
+        assert contents(book.path) == contents(backup)
+        book.tool(book.session())
+        assert book.rows("PRAGMA user_version") == [(2,)]
+        assert book.rows("SELECT count(*) FROM events") == [(3,)]
 
     def test_the_collectors_own_project(self, book: Book) -> None:
         """A project of the collector that is the database itself is the restored database, and its keys open it."""
