@@ -31,8 +31,8 @@ from agentops_local.store.waiting import WaitingRoom
 
 T = TypeVar("T")
 
-_ATTEMPTS = 6
-_LOOKS = 3  # that must find a file damaged, or out of reach, before it is left
+_LOOKS = 10  # that must find a file damaged, or out of reach, before it is left
+_ATTEMPTS = _LOOKS + 3
 _RETRY_AFTER = 0.25  # seconds from one failure of the store to the next attempt
 _FINAL = (Trouble.DAMAGED, Trouble.UNREACHABLE)
 _FAULTS = (sqlite3.Error, OSError, StoreFault, DatabaseUnusable)

@@ -271,10 +271,10 @@ class DatabaseFile:
         """Closes a connection. If its files were parted, what only the WAL holds is moved into the database first: it
         belongs there, wherever that is now.
 
-        But not by an index that is no longer everybody's. Where a newcomer has made another, ours knows nothing of what
-        it wrote, and a checkpoint would put old pages over its new ones.
+        But not where a newcomer has made another index, or writes to another WAL: then our index does not know what it
+        wrote, or our WAL does not hold what the index says, and a checkpoint would put old pages over its new ones.
         """
-        if self._watch.has_lost_index():
+        if self._watch.has_lost_index() or self._watch.has_lost_wal():
             opening.close_as_it_is(connection, self.path)
             return
         if self._watch.is_parted():
@@ -294,9 +294,7 @@ class DatabaseFile:
         aside = f"{self._file}.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
         while os.path.lexists(aside):  # a second one within a second must not take the place of the first
             aside += "+"
-        for suffix in ("", "-wal", "-journal"):
-            with suppress(FileNotFoundError):
-                os.replace(self._file + suffix, aside + suffix)
+        _move(self._file, aside)
         remove(f"{self._file}-shm", f"{self._file}-generation")
         self.epoch += 1
         self._watch.forget()
@@ -345,3 +343,24 @@ def _is_closed(connection: sqlite3.Connection) -> bool:
         return connection.total_changes < 0
     except sqlite3.ProgrammingError:
         return True
+
+
+def _move(file: str, aside: str) -> None:
+    """Moves a database with what belongs to it, or nothing of it.
+
+    The WAL goes first: SQLite removes one that it finds beside a new database, and with it what was acknowledged.
+
+    Raises:
+        OSError: it stays where it is.
+    """
+    moved: list[str] = []
+    try:
+        for suffix in ("-wal", "-journal", ""):
+            with suppress(FileNotFoundError):
+                os.replace(file + suffix, aside + suffix)
+                moved.append(suffix)
+    except OSError:
+        for suffix in moved:
+            with suppress(OSError):
+                os.replace(aside + suffix, file + suffix)
+        raise
