@@ -93,6 +93,17 @@ class Watch:
             self._lost_index = self._index_id
         return lost
 
+    def has_lost_wal(self) -> bool:
+        """Whether others write to another WAL by the index that is ours, too: it no longer tells what is in ours. As
+        long as they have written nothing it does."""
+        if not self._watching or self._wal_id == _UNKNOWN or self.is_moved():
+            return False
+        try:
+            wal = os.stat(self._wal)
+        except OSError:
+            return False
+        return (wal.st_dev, wal.st_ino) != self._wal_id and wal.st_size > 0
+
     def keeps_lost_index(self) -> bool:
         """Whether this process still has an index that it has lost in its memory. All connections of a process to a
         database share one, each new one joins them, and the last one to be closed lets go of it."""
