@@ -271,6 +271,24 @@ def test_messages_and_long_texts_that_are_lost(database: Path) -> None:
     assert copy.standins["blobs"] >= 18
 
 
+def test_a_long_text_that_leads_astray(database: Path) -> None:
+    """Where the chain of a long text leads into another, the text is what is certain of it, and says what is missing;
+    nothing of the other is taken for it, and the other is whole."""
+    file = File(database, Random(1))
+    first, second = (file.pages(f"name = 'blobs' AND path = '/000/00{row}+000000'")[0] for row in (2, 3))
+    file.write((first - 1) * file.page, second.to_bytes(4, "big"))
+    file.write(0, bytes(16))
+    database.write_bytes(file.data)
+    (copy,) = repair(database).copies
+    assert copy.cut == {"blobs": 1}
+    texts = [row[0] for row in query(database, "SELECT text FROM blobs")]
+    (cut,) = [text for text in texts if "bytes lost with the damaged database" in text]
+    whole = [text for text in texts if text != cut]
+    assert len({text[:20] for text in texts}) == len(texts) > 10
+    assert all(text.count(text[1:10]) > 100 for text in whole)
+    assert 0 < cut.count(cut[1:10]) < 700
+
+
 def test_events_that_are_lost_are_named(database: Path, master: Path) -> None:
     """Which events are lost is known by their index, exactly; without it, how many numbers are missing."""
     file = File(database, Random(1))
