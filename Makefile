@@ -39,10 +39,12 @@ soak: $(READY)  ## The same from ever other seeds, for so long: make soak SECOND
 mutate: $(READY)  ## Prove that the battery can fail: each seeded bug must turn a row red
 	$(BIN)/python -m tests.reliability.mutate
 
-lint: $(READY)  ## Check style, format and the direction of imports
+lint: $(READY)  ## Check style, format, the direction of imports, secrets, known vulnerabilities
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python .ci/scan.py
+	$(BIN)/python .ci/audit.py
 
 type: $(READY)  ## Check the types
 	$(BIN)/mypy
