@@ -24,6 +24,7 @@ main(sys.argv[1], int(sys.argv[2]))
 COUNTS = {"sessions": 1000, "threads": 1000, "forks": 1000, "generations": 60}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", COUNTS)
 def test_nothing_is_left_open(swift: Path, spawn: Spawn, score: Score, what: str) -> None:
     """After a thousand sessions, threads or forks a process holds the descriptors that it held before, one connection,

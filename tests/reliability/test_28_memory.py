@@ -82,11 +82,12 @@ def test_memory_is_flat(swift: Path, spawn: Spawn, score: Score) -> None:
 
 
 def test_a_leak_would_be_seen(swift: Path, spawn: Spawn, score: Score) -> None:
-    """The measurement sees a leak of 100 bytes an event: else the law above would prove nothing."""
-    count = 30_000
-    warm = _soak(spawn(SOAK, count, STEPS, begin="", environment={"AGENTOPS_TEST_LEAK": "100"}))
+    """The measurement sees a leak of 300 bytes an event, all of it: else the law above would prove nothing."""
+    leak = 300
+    warm = _soak(spawn(SOAK, 20_000, STEPS, begin="", environment={"AGENTOPS_TEST_LEAK": str(leak)}))
     score.add(warm[-1].events, lost=warm[-1].events - query(DB, "SELECT count(*) FROM events")[0][0])
     assert _grew(warm)
+    assert warm[-1].bytes - warm[0].bytes >= leak * (warm[-1].events - warm[0].events)
 
 
 def test_agents_that_are_gone_take_no_memory(swift: Path, spawn: Spawn, score: Score) -> None:
