@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 
 import pytest
 
@@ -54,3 +56,24 @@ def test_nothing_is_sent_twice(machine: Machine, api: AgentOpsAPI, lost: str) ->
         there = ids_there(api, session, kind)
         assert len(set(there)) == len(there) == 25
     assert machine.states() == {"done": 25 * 3 + 33}
+
+
+def test_some_of_the_requests_are_lost(machine: Machine, api: AgentOpsAPI) -> None:
+    """Where the state of a session is lost, and with it some of its requests and not all, the server is asked."""
+    session = machine.session()
+    for number in range(15):
+        for make in MAKERS.values():
+            session.record(make(number))
+    machine.drain()
+    machine.stop()
+    machine.recorder.close()
+    with closing(sqlite3.connect(machine.file)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("DELETE FROM batches WHERE kind = 'errors'")  # as if the page they stood on were gone
+    spoil(machine.file, leaves("uploads"), leaves("deliveries"))
+    assert not Repair(machine.file).run().failed
+    session.record(error("later"))
+    machine.drain()
+    errors = Counter(ids_there(api, session, "errors"))
+    assert (set(errors.values()), len(errors)) == ({1}, 16)
+    assert machine.states() == {"done": 15 * 4 + 1}
