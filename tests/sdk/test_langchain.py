@@ -463,15 +463,18 @@ class TestErrors:
     def test_cancelled(self, handler: Handler) -> None:
         """What is cancelled is recorded with all that ran inside it, as one error at the innermost run."""
 
-        class Sleeping(FakeListChatModel):
-            async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
-                await asyncio.sleep(60)
-                raise AssertionError
-
         async def main() -> None:
+            begun = asyncio.Event()
+
+            class Sleeping(FakeListChatModel):
+                async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+                    begun.set()
+                    await asyncio.sleep(60)
+                    raise AssertionError
+
             chain = RunnableLambda(lambda text: text) | Sleeping(responses=[])
             task = asyncio.create_task(chain.ainvoke("hi", using(handler)))
-            await asyncio.sleep(0.05)
+            await begun.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
