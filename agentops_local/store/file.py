@@ -299,7 +299,8 @@ class DatabaseFile:
         self.epoch += 1
         self._watch.forget()
         logger.error(
-            "agentops_local: %s is damaged (%s). It is kept as %s; a new database is begun, nothing is deleted",
+            "agentops_local: %s is damaged (%s). It is kept as %s; a new database is begun, nothing is deleted, and "
+            "`agentops-local doctor --repair` puts back what can be read",
             self.path,
             error,
             aside,

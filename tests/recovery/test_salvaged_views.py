@@ -1,0 +1,50 @@
+"""What a reader sees of salvaged events in a database that has rows of its own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from agentops_local.event import LLMEvent, ToolEvent
+from agentops_local.recorder.recorder import Recorder
+from agentops_local.recorder.state import SessionState
+from agentops_local.recovery.repair import Repair
+from tests.recovery.old import SESSIONS, SHARED, make_old
+from tests.reliability.tools.crash import DB, query
+
+VIEWS = {
+    "llms": "id, session_id, agent_id, thread_id, prompt, completion, model, prompt_tokens, cost, params, returns, "
+    "init_timestamp, end_timestamp, agent_name, extra",
+    "tools": "id, session_id, agent_id, name, logs, params, returns, init_timestamp, end_timestamp, parent_id, extra",
+    "actions": "id, session_id, agent_id, action_type, logs, screenshot, params, returns, init_timestamp, kind",
+    "errors": "id, session_id, trigger_event_id, trigger_event_type, error_type, code, details, logs, timestamp",
+}
+
+
+def test_every_view_shows_them_as_they_were(project: Path, tmp_path: Path) -> None:
+    """Moved behind the rows of a database in use, every number that one row holds of another still leads to what it
+    led to: prompts, completions, long texts, agents, triggers are as they were, and so are those that were there."""
+    old, path = tmp_path / "agentops.db", project / DB
+    make_old(old)
+    path.parent.mkdir()
+    recorder = Recorder(path)
+    state = SessionState(SESSIONS[0], tags=["new"])
+    recorder.start(state)
+    prompt: list[object] = [{"role": "system", "content": SHARED}]
+    for turn in range(7):
+        prompt.append({"role": "user", "content": f"new {turn}"})
+        recorder.record(state, LLMEvent(prompt=list(prompt), completion=f"new answer {turn}"), None, None)
+        recorder.record(state, ToolEvent(name="new", returns=f"new {turn} " * 500), None, None)
+    recorder.close()
+    before = {view: query(path, f"SELECT {columns} FROM {view} ORDER BY seq") for view, columns in VIEWS.items()}
+    shutil.copy(old, f"{path}.damaged-by-hand")
+    done = Repair(path).run()
+    assert not done.failed
+    for view, columns in VIEWS.items():
+        sql = f"SELECT {columns} FROM {view} ORDER BY seq"
+        assert query(path, sql) == before[view] + query(old, sql), view
+    chained = "SELECT count(*) FROM messages WHERE parent = id - 1 AND hash IS NULL"
+    assert query(path, "SELECT count(*) FROM messages WHERE hash IS NULL AND parent IS NOT id - 1") == [(0,)]
+    assert query(path, chained)[0][0] > query(old, chained)[0][0] > 0
+    sql = "SELECT count(*) FROM egress"
+    assert query(path, sql) == query(old, sql) != [(0,)]
