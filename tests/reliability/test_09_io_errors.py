@@ -145,7 +145,7 @@ def test_calls_that_fail(project: Path, spawn: Spawn, score: Score, case: str, d
         f"{len(acks(program))} stored at once, {len(kept)} kept, in {len(_databases(project))} databases\n{log[-2000:]}"
     )
     assert not list(project.rglob("*.damaged*")), "an error is no damage"
-    assert kept or case == "read"
+    assert kept or case in ("read", "open")  # of those a second try is the end
     assert (missing, doubled, truth.lost) == (set(), 0, 0)
     assert {line[2] for line in program.said("stored") + program.said("left")} == {"0"}
 
