@@ -27,7 +27,7 @@ while True:
     me.error()
 """
 
-LATEST = 2800  # acknowledged events of a pair; it dies at a random one up to that
+LATEST = 3000  # acknowledged events of a pair; it dies at a random one up to that
 DURABILITIES = ("process", "process", "process", "power")  # a piece each, which two workers share
 
 
