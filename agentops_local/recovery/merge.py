@@ -69,14 +69,30 @@ FROM stage.projects s
 _BEFORE = (
     # What two ledgers say of one session is not one story: the server is asked.
     """
-    UPDATE main.deliveries SET found = 1, work = work + 1, next_us = 0 WHERE (target, session) IN (
-        SELECT t.new, x.new FROM stage.deliveries s
-        JOIN map_targets t ON t.old = s.target JOIN map_sessions x ON x.old = s.session)
+    UPDATE main.deliveries SET found = 1, work = work + 1, next_us = 0 WHERE session IN (SELECT new FROM map_sessions)
     """,
     """
     UPDATE main.uploads SET state = 'done' WHERE state = 'pending' AND (target, event) IN (
         SELECT t.new, e.new FROM stage.uploads s
         JOIN map_targets t ON t.old = s.target JOIN map_events e ON e.old = s.event WHERE s.state = 'done')
+    """,
+)
+# A target that the stage knows nothing of may have got all of it: what was noted of that may be lost. Each event has
+# its row before the daemon looks at what is there, for it looks once.
+_AFTER = (
+    """
+    INSERT OR IGNORE INTO main.uploads (target, event, session, kind, state)
+    SELECT t.id, e.seq, e.session, CASE WHEN e.kind IN ('llms', 'tools', 'errors') THEN e.kind ELSE 'actions' END,
+           CASE WHEN e.kind = 'errors' AND e.session IN (
+                SELECT session FROM main.events WHERE kind = 'errors' GROUP BY session HAVING count(*) >= 1000)
+                THEN 'uncertain' ELSE 'pending' END
+    FROM main.targets t CROSS JOIN main.events e
+    WHERE t.id NOT IN (SELECT new FROM map_targets) AND e.seq > :top AND e.session IN (SELECT new FROM map_sessions)
+    """,
+    """
+    INSERT INTO main.deliveries (target, session, found)
+    SELECT t.id, x.new, 1 FROM main.targets t CROSS JOIN map_sessions x WHERE t.id NOT IN (SELECT new FROM map_targets)
+    ON CONFLICT DO UPDATE SET found = 1, work = work + 1, next_us = 0
     """,
 )
 _NOTES = "INSERT OR IGNORE INTO main.about SELECT key, value FROM stage.about WHERE key IN ('erasing', 'rewrite_due')"
@@ -133,6 +149,8 @@ class Merge:
             self._connection.execute(statement)
         for name in (*_KNOWN_BY, *_BY_KEY):
             self._move(trees()[name])
+        for statement in _AFTER:
+            self._connection.execute(statement, {"top": self._tops["events"]})
         for row in merged:
             self._join(*row)
         self._connection.execute(_NOTES)

@@ -86,8 +86,8 @@ _LEDGER = (
     """
     INSERT OR IGNORE INTO uploads (target, event, session, kind, state)
     SELECT t.id, e.seq, e.session, CASE WHEN e.kind IN ('llms', 'tools', 'errors') THEN e.kind ELSE 'actions' END,
-           CASE WHEN e.kind = 'errors' AND 1000 <=
-                     (SELECT count(*) FROM events o WHERE o.session = e.session AND o.kind = 'errors')
+           CASE WHEN e.kind = 'errors' AND e.session IN (
+                SELECT session FROM events WHERE kind = 'errors' GROUP BY session HAVING count(*) >= 1000)
                 THEN 'uncertain' ELSE 'pending' END
     FROM targets t JOIN events e ON e.seq <= t.taken_seq JOIN sessions s ON s.seq = e.session WHERE s.id <> ''
     """,

@@ -77,3 +77,25 @@ def test_some_of_the_requests_are_lost(machine: Machine, api: AgentOpsAPI) -> No
     errors = Counter(ids_there(api, session, "errors"))
     assert (set(errors.values()), len(errors)) == ({1}, 16)
     assert machine.states() == {"done": 15 * 4 + 1}
+
+
+def test_the_ledger_is_lost_and_the_daemon_goes_on(machine: Machine, api: AgentOpsAPI) -> None:
+    """A session that went on in the new database, and was uploaded from there before the repair: what the server has
+    got from the damaged one, whose ledger is lost altogether, is not sent again."""
+    session = machine.session()
+    for number in range(15):
+        for make in MAKERS.values():
+            session.record(make(number))
+    machine.drain()
+    machine.stop()
+    machine.recorder.close()
+    spoil(machine.file, *_NOTES, leaves("batches"), leaves("sqlite_autoindex_targets_1"))
+    session.record(error("in the new one"))
+    machine.drain()
+    machine.stop()
+    assert not Repair(machine.file).run().failed
+    session.record(error("later"))
+    machine.drain()
+    errors = Counter(ids_there(api, session, "errors"))
+    assert (set(errors.values()), len(errors)) == ({1}, 17)
+    assert machine.states() == {"done": 15 * 4 + 2}
