@@ -22,7 +22,8 @@
 
 -- Facts about the file itself: 'generation' (a random id made with the file), 'created_us', 'created_by'; 'erasing'
 -- while rm or prune is at work, or was cut short; 'rewrite_due' while gaps in pages may hold traces of what was erased;
--- 'restored_us', when it was restored from a backup, with 'restored_seq', the last event that it held then.
+-- 'restored_us', when it was restored from a backup, with 'restored_seq', the last event that it held then; 'salvaged
+-- NAME', a JSON object, of each damaged file whose rows were put here: what was found in it, and what is lost.
 CREATE TABLE about (
     key   TEXT PRIMARY KEY,
     value ANY

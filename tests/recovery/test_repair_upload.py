@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from agentops_local.recovery.repair import Repair
+from agentops_sync import outbox
 from tests.fakes.agentops_api import AgentOpsAPI
 from tests.recovery.test_repair import header, leaves, spoil
 from tests.sync.driving import MAKERS, Machine, error, ids_there
@@ -58,8 +59,10 @@ def test_nothing_is_sent_twice(machine: Machine, api: AgentOpsAPI, lost: str) ->
     assert machine.states() == {"done": 25 * 3 + 33}
 
 
-def test_some_of_the_requests_are_lost(machine: Machine, api: AgentOpsAPI) -> None:
-    """Where the state of a session is lost, and with it some of its requests and not all, the server is asked."""
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_some_of_the_requests_are_lost(machine: Machine, api: AgentOpsAPI, goes_on: bool) -> None:
+    """Where the state of a session is lost, and with it some of its requests and not all, the server is asked; also
+    where the session went on in the new database, and was uploaded from there, before the repair."""
     session = machine.session()
     for number in range(15):
         for make in MAKERS.values():
@@ -71,17 +74,24 @@ def test_some_of_the_requests_are_lost(machine: Machine, api: AgentOpsAPI) -> No
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("DELETE FROM batches WHERE kind = 'errors'")  # as if the page they stood on were gone
     spoil(machine.file, leaves("uploads"), leaves("deliveries"))
+    if goes_on:
+        session.record(error("in the new one"))
+        machine.drain()
+        machine.stop()
     assert not Repair(machine.file).run().failed
     session.record(error("later"))
     machine.drain()
     errors = Counter(ids_there(api, session, "errors"))
-    assert (set(errors.values()), len(errors)) == ({1}, 16)
-    assert machine.states() == {"done": 15 * 4 + 1}
+    assert (set(errors.values()), len(errors)) == ({1}, 16 + goes_on)
+    assert machine.states() == {"done": 15 * 4 + 1 + goes_on}
 
 
-def test_the_ledger_is_lost_and_the_daemon_goes_on(machine: Machine, api: AgentOpsAPI) -> None:
+def test_the_ledger_is_lost_and_the_daemon_goes_on(
+    machine: Machine, api: AgentOpsAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A session that went on in the new database, and was uploaded from there before the repair: what the server has
-    got from the damaged one, whose ledger is lost altogether, is not sent again."""
+    got from the damaged one, whose ledger is lost altogether, is not sent again, in however many pieces it is noted."""
+    monkeypatch.setattr(outbox, "_PIECE", 5)
     session = machine.session()
     for number in range(15):
         for make in MAKERS.values():
