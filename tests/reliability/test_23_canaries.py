@@ -23,12 +23,10 @@ from tests.sync.running import PATIENCE, Running, environment
 CLI = [sys.executable, "-m", "agentops_local.cli"]
 SYNC = [sys.executable, "-m", "agentops_sync"]
 READING = (
-    "sessions", "sessions --json", "show last --full", "show last --json", "stats --json", "doctor", "doctor --json",
-    "doctor --full", "keys list --json",
+    "sessions --json", "show last --full", "show last --json", "doctor --full", "doctor --json", "keys list --json",
 )  # fmt: skip
 UPLOADING = (
-    "--dry-run", "once --wait 0", "status", "status --all --json", "verify last", "verify last --json --repair",
-    "requeue", "requeue --uncertain",
+    "--dry-run", "once --wait 0", "status --all --json", "status", "verify last --json --repair", "requeue --uncertain",
 )  # fmt: skip
 
 # The keys come by standard input: the program's own text and command line would hold them.
@@ -192,7 +190,7 @@ def test_passwords_in_addresses(project: Path, spawn: Spawn, score: Score) -> No
     said = {}
     for place in (
         f"https://me:{canary}@127.0.0.1:1", f"http://me:{canary}@127.0.0.1:1", f"http://me:{canary}@elsewhere.example",
-        f"https://me:{canary}@[", f"ftp://me:{canary}@x", f"https://me:{canary}@x:notaport", f"https://{canary}@x",
+        f"https://me:{canary}@[", f"https://me:{canary}@x:notaport", f"https://{canary}@x",
     ):  # fmt: skip
         said[place] = run(SYNC, f"once --wait 0 --endpoint {place}", AGENTOPS_API_KEY=key)
         assert b"Error" in said[place]

@@ -48,7 +48,7 @@ def test_whatever_is_sent(url: str, operation: str, score: Score) -> None:
         forbidden = schema[path][method].as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
 
         @starting(chance)
-        @settings(max_examples=scaled(30), deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=scaled(15), deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(case=forbidden | described)
         def hold(case: Any) -> None:
             status = case.call(headers=headers).status_code
