@@ -144,7 +144,7 @@ class Session(SessionFacts):
         if isinstance(event, ErrorEvent) and event.trigger_event is not None:
             self._record_trigger(event)
         if event.end_timestamp is None:
-            event.end_timestamp = event.init_timestamp if isinstance(event, ErrorEvent) else clock.now_iso()
+            event.end_timestamp = event.init_timestamp if isinstance(event, ErrorEvent) else _end_now(event)
         event.session_id = self.session_id
         agent_id = None
         if event.agent_id is not None:
@@ -223,7 +223,7 @@ class Session(SessionFacts):
 
     def _set_end(self, end_state: EndState, reason: str | None, video: str | None, auto: bool = False) -> None:
         state = self._state
-        state.end_us = clock.now_us()
+        state.end_us = max(clock.now_us(), state.init_us)  # the wall clock may have been set back since
         state.end_state = end_state.value
         state.end_state_reason = None if reason is None else self._recorder.text(_text(reason))
         if video is not None:
@@ -334,6 +334,16 @@ class Session(SessionFacts):
 
     def __repr__(self) -> str:
         return f"<Session {self.session_id} {'running' if self.is_running else self.end_state}>"
+
+
+def _end_now(event: Event) -> str:
+    """Now, but not before the event began: the wall clock may have been set back in the meantime."""
+    now, begin = clock.now_iso(), event.init_timestamp
+    if type(begin) is str and begin > now:  # by the text first: nearly always that settles it
+        begin_us, now_us = clock.parse_us(begin), clock.parse_us(now)
+        if begin_us is not None and now_us is not None and begin_us > now_us:
+            return begin
+    return now
 
 
 def _agent_uuid(agent_id: object) -> str:

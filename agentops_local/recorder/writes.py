@@ -281,7 +281,8 @@ def leave(state: SessionState, manner: str, ends: Callable[[list[Owner]], bool])
 
 def _leave(connection: sqlite3.Connection, known: Place, manner: str) -> None:
     connection.execute(
-        "UPDATE owners SET end_us = ?, exit = ? WHERE seq = ? AND end_us IS NULL", (clock.now_us(), manner, known.owner)
+        "UPDATE owners SET end_us = max(?, start_us), exit = ? WHERE seq = ? AND end_us IS NULL",
+        (clock.now_us(), manner, known.owner),
     )
 
 
@@ -293,7 +294,7 @@ def _end(connection: sqlite3.Connection, known: Place, state: SessionState) -> b
     if is_open:
         update(
             connection, known,
-            "end_us = ?, end_state = ?, end_state_reason = ?, video = coalesce(?, video), auto_ended = ?",
+            "end_us = max(?, init_us), end_state = ?, end_state_reason = ?, video = coalesce(?, video), auto_ended = ?",
             state.end_us, state.end_state, state.end_state_reason, state.video if state.video_due else None,
             state.auto_ended,
         )  # fmt: skip
