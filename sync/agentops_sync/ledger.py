@@ -15,11 +15,15 @@ from time import monotonic, sleep
 from typing import TypeVar, cast
 
 from agentops_local.errors import DatabaseUnusable, StoreFault
+from agentops_local.store.connection import BUSY_TIMEOUT
 from agentops_local.store.file import DatabaseFile
 from agentops_sync.reserve import Reserve
 from agentops_sync.statements import Statements
 
 T = TypeVar("T")
+
+_WAL_KEPT = 256 << 10  # bytes of the WAL that stay allocated on a full disk: some transactions of the ledger
+_READERS = 100  # ms that a checkpoint waits for readers, while it keeps the writers waiting
 
 _COMPANY = 1.0  # seconds for which somebody who has written counts as one who records
 _LONGEST_PAUSE = 0.25  # seconds between two transactions beside recorders
@@ -45,8 +49,8 @@ class Ledger:
         self.url = url
         # With a reserve the WAL stays so small that it can be emptied at the cost of a half of that.
         self._file = DatabaseFile(path, reserve // 2 or None)
-        self._wal = self._file.path.with_name(f"{self._file.path.name}-wal")
         self._reserve = Reserve(path, reserve)
+        self._restarted = False  # the WAL, in this transaction, for want of room
         self._mutex = threading.RLock()
         self._target: tuple[str | None, int] | None = None  # the file's generation, and the number in it
         self._connection: sqlite3.Connection | None = None  # the last that was open
@@ -79,6 +83,7 @@ class Ledger:
     def _committed(self) -> Iterator[Statements]:
         """As `DatabaseFile.transaction`, and on a full disk at the cost of the reserve."""
         file = self._file
+        self._restarted = False
         try:
             file.take_turn()
             connection = self._opened()
@@ -106,25 +111,38 @@ class Ledger:
     def _make_room(self, error: sqlite3.Error) -> bool:
         """Undoes a transaction that the disk had no room for, and makes some; whether there is any.
 
-        The WAL comes first: emptied it gives back more than the database grows by. But a checkpoint that ends half-way
-        has made that grow and gives back nothing, so it is begun only where the reserve is enough for the whole of it.
+        The WAL comes first, once: moved into the database it gives back more than that grows by. But a checkpoint that
+        ends half-way has made it grow and gives back nothing, so it is begun only where the reserve is enough for all.
         """
         if not self._reserve.explains(error):
             return False
         self._file.roll_back()
-        growth = self._growth(self._ready())
-        if growth <= self._reserve.room:
+        connection = self._ready()
+        growth = self._growth(connection)
+        if not self._restarted and growth <= self._reserve.room:
+            self._restarted = True
             self._reserve.give_up(growth)
-            before = _size(self._wal)
-            self._file.tidy(at_once=True)
-            if _size(self._wal) < before:
+            if self._restart_wal(connection):
                 return True
         return self._reserve.give_up()
+
+    def _restart_wal(self, connection: sqlite3.Connection) -> bool:
+        """Moves the WAL into the database, and has the next commit begin it anew, over blocks that it has already:
+        what is let go of and asked for again may be gone meanwhile, to any other program. That commit then cuts it
+        short."""
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
+        connection.execute(f"PRAGMA busy_timeout = {_READERS}")
+        try:
+            return not connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
+        except sqlite3.Error:
+            return False
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
 
     def _growth(self, connection: sqlite3.Connection) -> int:
         """The bytes by which the database grows when the WAL is moved into it."""
         pages, size = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
-        return max(0, pages * size - _size(self._file.path))
+        return max(0, pages * size - self._file.path.stat().st_size)
 
     def keep_reserve(self) -> None:
         """Makes the reserve, or lets it grow, where there is room for that; a piece at a time, for recorders wait."""
@@ -228,10 +246,3 @@ class Ledger:
         """Before the turn is taken, for that makes a folder that is gone, and an empty file in it."""
         if not self._file.path.is_file():
             raise DatabaseUnusable(f"there is no database at {self.path}")
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -117,8 +117,7 @@ class Reserve:
 
     def _cut(self, size: int) -> None:
         with self._opened() as descriptor:
-            os.ftruncate(descriptor, size)
-            os.fsync(descriptor)  # ext4 and XFS let go of blocks with the commit of their own journal
+            os.ftruncate(descriptor, size)  # no fsync: others would be quicker than its end
 
     def _grow(self, size: int) -> int | None:
         """Allocates more; returns the number of the error that forbade it, and then nothing has changed."""

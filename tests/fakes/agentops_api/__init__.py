@@ -1,8 +1,8 @@
 """A look-alike of the AgentOps REST v2 server, warts included, to try the daemon against.
 
 It is a program with state and real HTTP on loopback, not a mock: it answers what the real routes answered in 156
-recorded cases (`tests/reliability/test_22_lookalike.py` replays them), and it can be told to fail in every way a network
-and a server can. State lives in memory.
+recorded cases (`tests/reliability/test_22_lookalike.py` replays them), and it can be told to fail in every way a
+network and a server can. State lives in memory.
 
 Within a test::
 
