@@ -109,7 +109,7 @@ def load_secret(database: Path) -> bytes:
 def _read(file: Path) -> bytes:
     """The secret in a file that only we can have written: whoever knows it can make tokens for every project."""
     descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    with os.fdopen(descriptor, encoding="ascii", errors="replace") as stream:
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as stream:
         if sys.platform != "win32":
             info = os.fstat(descriptor)
             if info.st_uid not in (0, os.geteuid()) or info.st_mode & 0o077:

@@ -235,7 +235,12 @@ def test_beside_the_file_of_keys(ground: Ground, name: str, target: str, score: 
     score.add(1, lost=len(leaked) + (ground.precious.read_bytes() != PRECIOUS))
     assert ground.precious.read_bytes() == PRECIOUS
     assert not leaked
-    assert "True" in said or "Wrong" in said or "Error" in said
+    if name == "keys" and target != "absent":
+        assert "WrongCredentials" in said
+    elif target in ("precious", "absent") and name == "keys.lock":
+        assert "Error" in said
+    else:
+        assert said == "True"
 
 
 @pytest.mark.parametrize("kind", ["his", "open to all", "a link"])
@@ -253,7 +258,7 @@ def test_the_secret_of_the_tokens(ground: Ground, kind: str, score: Score) -> No
         ground.link(path, ground.shared / "his")
     said = ground.as_victim(lambda: load_secret(ground.db))
     score.add(1, lost=int("Error" not in said))
-    assert "Error" in said
+    assert ("Too many levels" if kind == "a link" else "others may know") in said
 
 
 def test_the_daemons_lock(ground: Ground, score: Score) -> None:
@@ -271,4 +276,4 @@ def test_the_daemons_lock(ground: Ground, score: Score) -> None:
     said = ground.as_victim(act)
     score.add(1, lost=int(ground.precious.read_bytes() != PRECIOUS))
     assert ground.precious.read_bytes() == PRECIOUS
-    assert "served" not in said
+    assert "Error" in said
