@@ -190,7 +190,7 @@ def test_what_was_recorded_since_keeps_its_number(database: Path) -> None:
     """Rows of the damaged file come after those that are there: who has seen number n has seen all up to n."""
     header(database)
     record(database, SESSIONS[0], "one", "two")
-    before = query(database, "SELECT seq, id FROM events")
+    before = query(database, "SELECT seq, id FROM events ORDER BY seq")
     repair(database)
     assert query(database, "SELECT seq, id FROM events ORDER BY seq LIMIT 2") == before
 
