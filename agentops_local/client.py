@@ -14,7 +14,7 @@ from uuid import UUID
 from agentops_local import context, faults
 from agentops_local.clock import new_id
 from agentops_local.config import SESSION_VARIABLE, Configuration, tag_list
-from agentops_local.errors import WrongUse
+from agentops_local.errors import WrongUse, shown
 from agentops_local.event import ErrorEvent, Event
 from agentops_local.log import logger, set_level
 from agentops_local.recorder.recorder import Recorder
@@ -86,7 +86,7 @@ class Client:
         inherited_session_id = inherited_session_id or os.environ.get(SESSION_VARIABLE) or None
         live = self._live()
         if len(live) == 1 and inherited_session_id is None:
-            if tags:
+            if tags is not None:
                 live[0].add_tags(tags)
             return live[0]
         return self.start_session(tags, inherited_session_id)
@@ -145,11 +145,12 @@ class Client:
         try:
             session_id = new_id() if inherited_session_id is None else _session_uuid(inherited_session_id)
             live = self.get_session(session_id)
+            given = tag_list(tags)
             if live is not None:  # one session, one object: two of one id would be two sessions to the package
-                if tags:
-                    live.add_tags(tags)
+                if given:
+                    live.add_tags(given)
                 return live
-            wanted = list(dict.fromkeys([*sorted(self.config.default_tags), *tag_list(tags)]))
+            wanted = list(dict.fromkeys([*sorted(self.config.default_tags), *given]))
             session = Session(
                 session_id, self.config, wanted, recorder=self._recorder(), inherited=inherited_session_id is not None
             )
@@ -376,5 +377,5 @@ def _remember_ctrl_c() -> None:
 def _session_uuid(session_id: str | UUID) -> UUID:
     try:
         return UUID(str(session_id))
-    except ValueError:
-        raise WrongUse(f"session id {session_id!r} is no UUID; no session is started") from None
+    except Exception:  # noqa: BLE001 - its own __str__ may raise anything
+        raise WrongUse(f"session id {shown(session_id)} is no UUID; no session is started") from None

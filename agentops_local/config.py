@@ -23,10 +23,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from agentops_local.errors import WrongUse
+from agentops_local.errors import WrongUse, shown
 from agentops_local.log import logger
 
 if TYPE_CHECKING:
@@ -164,15 +165,29 @@ def key_hash(key: str | None) -> str | None:
     return blake2b(str(parsed or key).encode(), digest_size=8).hexdigest()
 
 
+_MOST_TAGS = 10_000  # an iterator may have no end
+
+
 def tag_list(tags: object) -> list[str]:
     """Tags as a list: a bare text counts as one, each stands once, in the order given."""
     if tags is None:
         return []
-    if isinstance(tags, str):
-        return [tags]
-    if not isinstance(tags, Iterable):
-        raise WrongUse(f"tags {tags!r} are no list of text: use ['a', 'b'] or 'a'")
-    return list(dict.fromkeys(str(tag) for tag in tags))
+    if issubclass(type(tags), str):
+        return [_tag(tags)]
+    try:
+        listed = list(islice(cast("Iterable[object]", tags), _MOST_TAGS + 1))
+    except Exception:  # noqa: BLE001 - whatever the user's own iteration raises
+        raise WrongUse(f"tags {shown(tags)} are no list of text: use ['a', 'b'] or 'a'") from None
+    if len(listed) > _MOST_TAGS:
+        raise WrongUse(f"tags {shown(tags)} are more than {_MOST_TAGS}")
+    return list(dict.fromkeys(map(_tag, listed)))
+
+
+def _tag(tag: object) -> str:
+    try:
+        return "".join(str(tag))
+    except Exception:  # noqa: BLE001 - a tag that cannot tell its text is told by its type
+        return object.__repr__(tag)
 
 
 def _uuid(text: object) -> UUID | None:
@@ -184,5 +199,5 @@ def _uuid(text: object) -> UUID | None:
 
 def _durability(word: str) -> str:
     if word not in DURABILITIES:
-        raise WrongUse(f"durability {word!r} is not known: use 'process' (default) or 'power'")
+        raise WrongUse(f"durability {shown(word)} is not known: use 'process' (default) or 'power'")
     return word

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import cast
 
-from agentops_local.errors import WrongUse
+from agentops_local.errors import WrongUse, shown
 
 
 class EventType(str, Enum):
@@ -31,11 +32,9 @@ class EndState(str, Enum):
         Raises:
             WrongUse: for any other word.
         """
-        if isinstance(word, cls):
-            return word
-        if word == "Failure":
-            return cls.FAIL
-        for state in cls:
-            if word == state.value:
-                return state
-        raise WrongUse(f"end_state {word!r} is not known: use 'Success', 'Fail' (or 'Failure') or 'Indeterminate'")
+        if issubclass(type(word), str):  # never isinstance: a value's __class__ may raise, and its == as well
+            text = str.__getitem__(cast("str", word), slice(None))
+            for state in cls:
+                if text in (state.value, "Failure" if state is cls.FAIL else None):
+                    return state
+        raise WrongUse(f"end_state {shown(word)} is not known: use 'Success', 'Fail' (or 'Failure') or 'Indeterminate'")

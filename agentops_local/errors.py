@@ -36,3 +36,12 @@ class ForeignDatabase(DatabaseUnusable):
 
 class StoreFault(AgentOpsLocalError):
     """The database could not be written at this moment."""
+
+
+def shown(value: object) -> str:
+    """A value in a message: a hundred characters at most, and never a failure of its own."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a message must come out whatever the user's own code raises
+        text = object.__repr__(value)
+    return str.__getitem__(text, slice(0, 100))  # of a text that may lie about itself

@@ -126,7 +126,8 @@ class ErrorEvent(Event):
 
     def __post_init__(self) -> None:
         if self.exception is not None:
-            self.error_type = self.error_type or type(self.exception).__name__
+            if self.error_type is None or (type(self.error_type) is str and not self.error_type):
+                self.error_type = type.__dict__["__name__"].__get__(type(self.exception))  # whatever its metaclass says
             if self.details is None:
                 try:
                     self.details = str(self.exception)
@@ -146,6 +147,9 @@ def _traceback_of(exception: BaseException | None) -> str | None:
     raised has none, and that of another one would mislead."""
     if exception is None:
         exception = sys.exc_info()[1]
-    if exception is None or exception.__traceback__ is None:
+    if not isinstance(exception, BaseException) or exception.__traceback__ is None:  # programs give a text, too
         return None
-    return "".join(traceback.format_exception(exception))
+    try:
+        return "".join(traceback.format_exception(exception))
+    except Exception:  # noqa: BLE001 - an exception that cannot be printed is recorded all the same
+        return None

@@ -347,7 +347,7 @@ def _end_now(event: Event) -> str:
 
 
 def _agent_uuid(agent_id: object) -> str:
-    if isinstance(agent_id, UUID):
+    if issubclass(type(agent_id), UUID):  # never isinstance: a value's __class__ may raise
         return str(agent_id)
     given = _text(agent_id)
     try:

@@ -222,3 +222,29 @@ def test_the_end_may_be_hostile(session: Session, records: Records) -> None:
         live.end_session("Fail", make(), make())
     assert records.value("SELECT count(*) FROM sessions WHERE end_us IS NULL") == 0
     assert records.value("SELECT count(*) FROM sessions WHERE end_state = 'Fail'") == len(HOSTILE)
+
+
+def test_what_is_refused_may_be_hostile(session: Session, records: Records) -> None:
+    """Whatever is given as an end state, or as tags, is refused with a warning if it cannot be meant; nothing is
+    raised, and the session goes on."""
+
+    def endless() -> Iterator[str]:
+        while True:
+            yield "again"
+
+    for make in HOSTILE.values():
+        assert agentops.end_session(make()) is None
+        assert agentops.start_session(make()) is not None or agentops.get_session(make()) is None
+    session.set_tags(endless())
+    session.add_tags(make() for make in [Raising])  # type: ignore[misc]  # no text
+    assert session.is_running
+    session.end_session("Success")
+    assert records.value("SELECT end_state FROM sessions WHERE id = ?", str(session.session_id)) == "Success"
+
+
+@pytest.mark.parametrize("given", ["the matter", ["a", "list"], 3])
+def test_an_exception_that_is_none(session: Session, records: Records, given: Any) -> None:
+    """What is given as an exception, and is none, is recorded as what went wrong."""
+    session.record(agentops.ErrorEvent(exception=given))
+    row = records.row("SELECT error_type, details, logs FROM errors")
+    assert row == {"error_type": type(given).__name__, "details": str(given), "logs": None}
