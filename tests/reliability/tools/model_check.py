@@ -41,6 +41,8 @@ def seen(db: Path) -> dict[str, Any]:
     """What the database holds, but for payloads."""
     with closing(sqlite3.connect(f"{db.as_uri()}?mode=ro", uri=True)) as connection:
         execute = connection.execute
+        if not execute("SELECT 1 FROM sqlite_schema").fetchall():  # who made it was killed before its first commit
+            return wanted(Model())
         agents = execute(_AGENTS).fetchall()
         return {
             "sessions": [(id, json.loads(tags), *rest) for id, tags, *rest in execute(_SESSIONS)],

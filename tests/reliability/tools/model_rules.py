@@ -253,7 +253,7 @@ class Recording(Base):
     @step
     def make_backup(self) -> None:
         """The database is copied, beside processes that have it open."""
-        if self.db.exists():
+        if self.model.sessions:
             make(self.db, self.db.with_name("backup.db"), force=True)
             self.backup = copy.deepcopy(self.model)
 
@@ -304,7 +304,7 @@ class Recording(Base):
     @step
     def prune(self) -> None:
         """What is over is known, and erased together, as `agentops-local prune` does."""
-        if not self.db.exists():
+        if not self.model.sessions:  # nor, perhaps, a table
             return
         with open_reader(self.db) as reader:
             going = [one.id for one in Plan(OVER, clock.now_us() + 1, None).make(reader)]

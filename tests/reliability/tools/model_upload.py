@@ -29,7 +29,10 @@ from tests.sync.driving import DAY, HOUR, Machine, tool
 FAULTS = (
     "reset_before", "reset_after", "lost_answer", "hang", "502_before", "502_after", "html_200", "cut_body", "429",
 )  # fmt: skip
-PATHS = ("create_session", "create_agent", "create_events", "update_session", "reauthorize_jwt", "export", "stats")
+PATHS = (
+    "create_session", "create_agent", "update_session", "reauthorize_jwt", "export", "stats",
+    "create_events", "create_events", "create_events", "create_events",
+)  # fmt: skip
 POISON = {400: "the poison that the store refuses", 500: "the poison that breaks the server"}
 DIED = ("Indeterminate", "its processes ended without a word")
 
@@ -122,11 +125,12 @@ class Uploading(Recording):
 
     # What goes wrong --------------------------------------------------------------------------------------------------
 
-    @rule(name=st.sampled_from(FAULTS), path=st.sampled_from(PATHS), nth=st.integers(1, 3))
+    @rule(faults=st.lists(st.tuples(st.sampled_from(FAULTS), st.sampled_from(PATHS), st.integers(1, 3)), min_size=1))
     @step
-    def fault(self, name: str, path: str, nth: int) -> None:
-        """A request will fail, in one of many ways."""
-        self.server.fault(name, path=path, nth=nth)
+    def fault(self, faults: list[tuple[str, str, int]]) -> None:
+        """Requests will fail, in one of many ways each."""
+        for name, path, nth in faults:
+            self.server.fault(name, path=path, nth=nth)
 
     @rule()
     @step
