@@ -65,7 +65,7 @@ ROWS = {
     22: Row("fidelity of the look-alike server", "recorded cases", "all equal to the real routes"),
     23: Row("attackers", "attempts", "no secret found, every forged request refused, no crash"),
     24: Row("older and newer databases", "databases", "older: nothing lost; newer: not touched"),
-    25: Row("signal handlers that record, fork or raise", "moments", "nothing acknowledged lost or doubled"),
+    25: Row("signal handlers that record, fork or raise", "moments, events", "nothing acknowledged lost or doubled"),
     26: Row("places that cannot be used", "cases", "recording goes on elsewhere, and says so"),
     27: Row(
         "gunicorn, celery, Jupyter, asyncio, multiprocessing",

@@ -3,14 +3,14 @@ Python runs those after calls; here they come after a call that is drawn by lot.
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from tests.reliability.conftest import Spawn
-from tests.reliability.tools.crash import SESSION, check, scaled
+from tests.reliability.scorecard import Score
+from tests.reliability.tools.crash import SESSION, check, query, scaled, seed
 
 # Runs `scene` for many numbers, each with a database of its own. Words said: what was said, of whom, what, which.
 STAGE = """
@@ -91,6 +91,21 @@ def scene(me):
 
 run()
 """,
+    "change": """
+from agentops_local.recorder import writes
+
+def scene(me):
+    ended = after_call(number, lambda: me.llm("w", 2, 1))
+    me.recorder.change(writes.add_tags(me.state, ["first"]))
+    me.recorder.change(writes.add_agent(me.state, "0190a000-0000-7000-8000-00000000000a", "Ann"))
+    me.recorder.change(writes.add_tags(me.state, ["second"]))
+    me.state.end_us, me.state.end_state = me.state.init_us + 1, "Success"
+    me.recorder.change(writes.end(me.state))
+    me.recorder.close()
+    return ended()
+
+run()
+""",
     "interrupt": """
 def scene(me):
     interrupted = []
@@ -121,22 +136,27 @@ run()
 
 @pytest.mark.parametrize("begun", ["new", "begun"])
 @pytest.mark.parametrize("scene", SCENES)
-def test_at_any_moment(project: Path, spawn: Spawn, scene: str, begun: str) -> None:
+def test_at_any_moment(project: Path, spawn: Spawn, score: Score, scene: str, begun: str) -> None:
     """A fork, a further event or Ctrl-C at any moment loses nothing that was acknowledged or put off
-    and stores nothing twice; an interruption comes through to the program, and the next event is stored."""
-    seed = random.randrange(1 << 32)
-    times = scaled({"fork": 60, "record": 100, "interrupt": 150}[scene])
-    program = spawn(STAGE + SCENES[scene], SESSION, begun, seed, times)
+    and stores nothing twice; an interruption comes through to the program, and the next event is stored. An event in
+    the midst of a change of the session costs nothing of that."""
+    chances = seed()
+    times = scaled({"fork": 60, "record": 100, "change": 60, "interrupt": 150}[scene])
+    program = spawn(STAGE + SCENES[scene], SESSION, begun, chances, times)
     errors = program.finish()
     promised: defaultdict[str, list[str]] = defaultdict(list)
     for line in program.said("ack") + program.said("kept"):
         promised[line[3]].append(line[2])
-    print(f"{len(promised)} of {program.said('total')[0][1]} moments, seed {seed}\n{errors}")
+    print(f"{len(promised)} of {program.said('total')[0][1]} moments, seed {chances}\n{errors}")
     at = {line[1]: line[2] for line in program.said("at")}
     for number, events in promised.items():
         print(f"call {number}, {at.get(number)}")
-        truth = check(events, f"n{number}/agentops.db")
+        truth = check(events, f"n{number}/agentops.db", score=score, cases=1)
         assert truth.sessions == [SESSION]
         assert len(set(truth.owners)) == len(truth.owners)
+        if scene == "change":
+            row = query(f"n{number}/agentops.db", "SELECT tags, end_state FROM sessions")
+            assert row == [('["first", "second"]', "Success")]
+            assert ("Ann",) in query(f"n{number}/agentops.db", "SELECT name FROM agents")
     assert {line[1] for line in program.said("unstored")} == {"0"}
     assert errors == ""

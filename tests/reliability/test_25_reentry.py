@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.conftest import Spawn
+from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import DB, SESSION, acks, check, flat, scaled
 
 BEGIN = """
@@ -157,20 +158,20 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_recording_in_the_midst_of_recording(project: Path, spawn: Spawn, shape: str) -> None:
+def test_recording_in_the_midst_of_recording(project: Path, spawn: Spawn, score: Score, shape: str) -> None:
     """Every event is stored once, whatever it has interrupted."""
     program = spawn(BEGIN + flat(SHAPES[shape]), DB, SESSION, scaled(600))
     log = program.finish()
     events = acks(program) + acks(program, word="kept")
     print(f"{len(acks(program))} stored at once, {len(events) - len(acks(program))} put off")
-    truth = check(events, DB)
+    truth = check(events, DB, score=score)
     assert truth.events.total() == int(program.said("expected")[0][1]) == len(events)
     assert truth.lost == 0
     assert log == ""
     assert all(line[2] == "0" for line in program.said("left"))
 
 
-def test_daemon_threads_at_the_end(project: Path, spawn: Spawn) -> None:
+def test_daemon_threads_at_the_end(project: Path, spawn: Spawn, score: Score) -> None:
     """What daemon threads were told is stored is there, though the end of the process cuts them off anywhere."""
     program = spawn(
         BEGIN
@@ -188,7 +189,7 @@ me.many(amount)
         scaled(200),
     )
     program.finish()
-    check(acks(program), DB)
+    check(acks(program), DB, score=score)
 
 
 INTERRUPTIONS = {
@@ -284,18 +285,18 @@ INTERRUPTIONS = {
 
 
 @pytest.mark.parametrize("shape", INTERRUPTIONS)
-def test_an_interruption_comes_through(project: Path, spawn: Spawn, shape: str) -> None:
+def test_an_interruption_comes_through(project: Path, spawn: Spawn, score: Score, shape: str) -> None:
     """Ctrl-C in the midst of a write reaches the program; what was being written is stored once all the same."""
     program = spawn(BEGIN + flat(INTERRUPTIONS[shape]) + "\nme.leave()\n", DB, SESSION, 0)
     log = program.finish()
     assert not program.said("swallowed")
-    truth = check(acks(program), DB)
+    truth = check(acks(program), DB, score=score)
     assert truth.events.total() == int(program.said("expected")[0][1])
     assert truth.sessions == [SESSION]
     assert log == ""
 
 
-def test_ctrl_c_while_the_database_is_looked_through(project: Path, spawn: Spawn) -> None:
+def test_ctrl_c_while_the_database_is_looked_through(project: Path, spawn: Spawn, score: Score) -> None:
     """An exception from a signal handler during the opening is not swallowed, though it may come in a callback of
     SQLite's."""
     program = spawn(
@@ -342,4 +343,4 @@ say("expected", 0)
     )
     program.finish()
     assert program.said("result") == [["result", str(scaled(150)), "0"]]
-    check(acks(program), DB)
+    check(acks(program), DB, score=score)
