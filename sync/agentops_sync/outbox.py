@@ -38,6 +38,10 @@ _TAKEN = "SELECT 1 FROM agent_deliveries WHERE target = ? AND id = ? AND agent <
 _NOTE_AGENT = """
 INSERT INTO agent_deliveries (target, agent, session, id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+# An agent may come to a session, or change its name, without an event or a change of the session's row.
+_WAKE_FOR_AGENT = """
+INSERT INTO deliveries (target, session) VALUES (?, ?) ON CONFLICT DO UPDATE SET work = work + 1, next_us = 0
+"""
 _NEW_EVENTS = """
 INSERT OR IGNORE INTO uploads (target, event, session, kind)
 SELECT :target, e.seq, e.session, CASE WHEN e.kind IN ('llms', 'tools', 'errors') THEN e.kind ELSE 'actions' END
@@ -184,3 +188,4 @@ def _take_agents(connection: sqlite3.Connection, target: int, after: int, until:
         taken = connection.execute(_TAKEN, (target, agent_id, number)).fetchone()
         there = str(uuid5(UUID(session_id), agent_id)) if taken else agent_id
         connection.execute(_NOTE_AGENT, (target, number, session, there))
+        connection.execute(_WAKE_FOR_AGENT, (target, session))

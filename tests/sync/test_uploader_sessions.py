@@ -201,6 +201,18 @@ def test_agents_of_one_id_are_not_stolen(machine: Machine, api: AgentOpsAPI) -> 
     assert id in agents
 
 
+def test_an_agent_that_comes_alone(machine: Machine, api: AgentOpsAPI) -> None:
+    """An agent, and another name for it, are sent though nothing else of the session is new."""
+    session = machine.session()
+    machine.drain()
+    id = session.create_agent("worker")
+    machine.drain()
+    assert {agent["id"]: agent["name"] for agent in api.store()["agents"]}[id] == "worker"
+    session.create_agent("boss", id)
+    machine.drain()
+    assert {agent["id"]: agent["name"] for agent in api.store()["agents"]}[id] == "boss"
+
+
 def test_an_agent_that_fails_is_sent_again(machine: Machine, api: AgentOpsAPI) -> None:
     """An agent of which nothing was heard is sent again, and the events wait for it."""
     machine.hooks.append(once("create_agent", Outcome(Verdict.UNKNOWN), times=3))
