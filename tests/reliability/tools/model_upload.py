@@ -285,7 +285,8 @@ class Uploading(Recording):
         assert (_read(row["tags"]), row["video"]) == (session.tags, session.video)
         assert (row["end_timestamp"] is None) == (session.end is None and not session.owners)
         agents = {(one["id"], one["name"]) for one in self.server.store()["agents"] if one["session_id"] == session.id}
-        assert session.agents.items() <= agents
+        missing = session.agents.items() - agents
+        assert not missing, (missing, agents)
         if not self.bad & {id for id, event in self.model.events.items() if event["session"] == session.id}:
             found = self._verify(session.id)
             assert found is not None
