@@ -35,3 +35,4 @@ def test_a_storm_before_the_collector(number: int, project: Path, score: Score) 
     print(figures)
     score.add(figures.events, lost=figures.lost, doubled=figures.doubled, torn=figures.altered)
     assert figures.wrong == {}
+    assert figures.faults > 30, "that was no storm"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from tests.reliability.tools.chaos import RATE, TIMING, Run
+from tests.reliability.tools.chaos import TIMING, Run
 from tests.reliability.tools.faultproxy import FaultProxy
 from tests.server.running import in_a_process
 from tests.sync.running import PATIENCE, Running, environment, query
@@ -25,7 +25,8 @@ FAULTS: tuple[Any, ...] = (
     "page", {"fault": "page", "status": 504, "forwarded": True}, "truncated", "longer", "shorter", "bad_chunks",
     "not_http",
 )  # fmt: skip
-SESSIONS = 12
+RATE = 0.4  # of the requests; more than there, for these are fewer
+SESSIONS = 20
 KILLS = 3
 
 _ROWS = "SELECT session_id, kind, id, coalesce(params, '') || coalesce(details, '') FROM payloads"
@@ -90,8 +91,8 @@ def storm(folder: Path, seed: int, events: int, kills: int = KILLS, rate: float 
             run.record(piece)
             with in_a_process(there) as collector, daemon() as running:
                 proxy.upstream = collector.url
-                enough = len(proxy.seen) + chance.randint(1, 30)
-                running.becomes(lambda: len(proxy.seen) >= enough, 1.5)  # noqa: B023 - called at once
+                enough = len(proxy.seen) + chance.randint(10, 60)
+                running.becomes(lambda: len(proxy.seen) >= enough, 4.0)  # noqa: B023 - called at once
                 time.sleep(chance.uniform(0, 0.02))
                 killed += 1
                 if chance.random() < 0.5:
@@ -101,7 +102,7 @@ def storm(folder: Path, seed: int, events: int, kills: int = KILLS, rate: float 
         run.end()
         with in_a_process(there) as collector, daemon() as running:
             proxy.upstream = collector.url
-            running.becomes(lambda: query(db, _UNSETTLED) == [(0,)], 2.0)
+            running.becomes(lambda: query(db, _UNSETTLED) == [(0,)], 5.0)
             proxy.chaos(0)
             settled = running.becomes(lambda: query(db, _UNSETTLED) == [(0,)], PATIENCE / 2)
             unsettled = 0 if settled else query(db, _UNSETTLED)[0][0]
