@@ -188,7 +188,7 @@ class Database:
                 file.tidy()
                 return
             except (sqlite3.Error, OSError, DatabaseUnusable) as error:
-                file.roll_back()
+                file.roll_back(error)
                 looks += diagnose(error) in _FINAL
                 if attempt >= _ATTEMPTS or not (forks != self._forks or self._mend(error, looks)):
                     raise

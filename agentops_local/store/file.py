@@ -21,6 +21,7 @@ from pathlib import Path
 from agentops_local.errors import StoreFault
 from agentops_local.log import logger
 from agentops_local.store import connection as opening
+from agentops_local.store import renewal
 from agentops_local.store.filesystem import filesystem_type, wal_is_safe
 from agentops_local.store.location import fallback_database, prepare_folder
 from agentops_local.store.lock import WritersLock
@@ -59,6 +60,7 @@ class DatabaseFile:
         self._reopen = False
         self._fell_back = False
         self._complained = False
+        self._doubtful = False  # whether the WAL is on the disk: a sync of it has failed
         self._settle(path)
 
     def _settle(self, path: Path) -> None:
@@ -124,8 +126,8 @@ class DatabaseFile:
             yield connection
             connection.execute("COMMIT")
             self.tidy()
-        except BaseException:
-            self.roll_back()
+        except BaseException as error:
+            self.roll_back(error)
             raise
         finally:
             self.lock.release()
@@ -140,12 +142,26 @@ class DatabaseFile:
 
     def set_durability(self, power: bool) -> None:
         """Lets the commits that follow survive a power cut (`synchronous=FULL`), or only the end of the process."""
+        if self._doubtful:
+            self._renew()
         if power is not self._full and self._wal and self._connection is not None:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
             self._full = power
 
-    def roll_back(self) -> None:
-        """Ends a transaction that failed or was interrupted.
+    def _renew(self) -> None:
+        if self._connection is not None and self._wal:
+            renewal.renew(self._connection, f"{self._file}-wal")
+        self._doubtful = False
+
+    def _doubt(self, error: BaseException | None) -> None:
+        """After a failed sync the WAL is written anew, now or before the next commit."""
+        if renewal.is_doubtful(error):
+            self._doubtful = True
+            with suppress(sqlite3.Error, OSError):
+                self._renew()
+
+    def roll_back(self, error: BaseException | None = None) -> None:
+        """Ends a transaction that failed, with an error, or was interrupted.
 
         Row numbers learnt in it do not hold: another process may get the same ones for rows of its own.
         """
@@ -154,6 +170,7 @@ class DatabaseFile:
         with suppress(sqlite3.Error):
             if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
+        self._doubt(error)
 
     def tidy(self, at_once: bool = False) -> None:
         """Checkpoints when the WAL has grown large. A fault here is not one of the write that came before it.
@@ -169,8 +186,10 @@ class DatabaseFile:
             wait = _CHECKPOINT_MOMENT
         else:
             return
-        with suppress(sqlite3.Error):
+        try:
             self._checkpoint(wait)
+        except sqlite3.Error as error:
+            self._doubt(error)
 
     def _checkpoint(self, wait: float) -> None:
         """Moves the WAL into the database and empties it, if no reader forbids it for longer than `wait`.

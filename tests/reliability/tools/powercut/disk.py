@@ -6,6 +6,8 @@ The model is adversarial and, we think, fair to ext4, XFS and the disks below th
 - Of what was not synced, each sector of 512 bytes holds, independently, what it held at the last sync or after any of
   the writes since: a later write may be there and an earlier one not, and a write of several sectors be torn. Within a
   sector nothing is torn.
+- When a sync fails, Linux takes what it covered for written all the same, and the next sync that succeeds says nothing
+  of it: it may be there or not for as long as its page (4096 bytes) is not written anew.
 - A file that grew without a sync is as long as what is there of it needs, or longer by zeros: lengths are written
   apart from contents.
 - Of changes that cut a file, a first part in their order is there: they are in the filesystem's journal. Whatever was
@@ -24,6 +26,7 @@ from collections.abc import Iterable, Iterator
 from tests.reliability.tools.powercut.operations import ROOT, Name, Operation, Resize, Run, Sync, Write
 
 SECTOR = 512
+PAGE = 4096
 # How an image treats what was not synced; "mixed" draws anew for each file.
 MANNERS = ("nothing", "everything", "first", "last", "some writes", "some sectors", "some sectors", "lengths", "mixed")
 
@@ -32,12 +35,35 @@ class _File:
     def __init__(self, content: bytes = b"") -> None:
         self.synced = bytearray(content)
         self.since: list[tuple[int, Write | Resize]] = []
+        self._forgotten: set[int] = set()  # pages that the kernel takes for written, because a sync of them has failed
 
-    def sync(self, before: int) -> None:
+    def take(self, number: int, change: Write | Resize) -> None:
+        self.since.append((number, change))
+        if isinstance(change, Write):
+            self._forgotten.difference_update(_pages(change))
+        else:
+            self._forgotten = {page for page in self._forgotten if page * PAGE < change.size}
+
+    def sync(self, before: int, failed: bool) -> None:
         known = bisect_left(self.since, before, key=lambda entry: entry[0])
-        for _, change in self.since[:known]:
-            _apply(self.synced, change)
-        del self.since[:known]
+        done = self.since[:known]
+        if failed:
+            for group, forget in (
+                (done, self._forgotten.update),
+                (self.since[known:], self._forgotten.difference_update),
+            ):
+                for _, change in group:
+                    if isinstance(change, Write):
+                        forget(_pages(change))
+            return
+        left: list[tuple[int, Write | Resize]] = []
+        for number, change in done:
+            for piece in _by_page(change) if self._forgotten else (change,):
+                if isinstance(piece, Write) and piece.offset // PAGE in self._forgotten:
+                    left.append((number, piece))
+                else:
+                    _apply(self.synced, piece)
+        self.since[:known] = left
 
 
 class _Folder:
@@ -45,8 +71,8 @@ class _Folder:
         self.synced: dict[str, int] = {}
         self.since: list[tuple[int, Name]] = []
 
-    def sync(self, before: int) -> None:
-        while self.since and self.since[0][0] < before:
+    def sync(self, before: int, failed: bool) -> None:
+        while not failed and self.since and self.since[0][0] < before:
             _rename(self.synced, self.since.pop(0)[1])
 
 
@@ -76,9 +102,9 @@ class Disk:
                 else:
                     self._files[operation.node] = _File()
         elif isinstance(operation, (Write, Resize)):
-            self._files[operation.node].since.append((self._count, operation))
+            self._files[operation.node].take(self._count, operation)
         elif isinstance(operation, Sync):
-            (self._folders.get(operation.node) or self._files[operation.node]).sync(operation.before)
+            (self._folders.get(operation.node) or self._files[operation.node]).sync(operation.before, operation.failed)
         self._count += 1
 
     def image(self, dice: random.Random, manner: str) -> dict[str, bytes | None]:
@@ -199,6 +225,21 @@ def _pieces(change: Write, number: int, held: dict[int, int]) -> Iterator[Write]
             stop = min(end, sector * SECTOR)
             yield Write(change.node, begin, change.data[begin - change.offset : stop - change.offset])
             begin = None
+
+
+def _pages(change: Write) -> range:
+    return range(change.offset // PAGE, -(-(change.offset + len(change.data)) // PAGE))
+
+
+def _by_page(change: Write | Resize) -> Iterator[Write | Resize]:
+    """A write, cut at the borders of pages."""
+    if isinstance(change, Resize):
+        yield change
+        return
+    for page in _pages(change):
+        begin = max(change.offset, page * PAGE)
+        end = min(change.offset + len(change.data), (page + 1) * PAGE)
+        yield Write(change.node, begin, change.data[begin - change.offset : end - change.offset])
 
 
 def _lengthen(content: bytearray, changes: list[Write | Resize]) -> None:

@@ -35,10 +35,12 @@ class Name(NamedTuple):
 
 
 class Sync(NamedTuple):
-    """What was done to a file, or to the names of a folder, before the operation number `before` is on the disk."""
+    """What was done to a file, or to the names of a folder, before the operation number `before` is on the disk; or,
+    where it failed, nobody knows what of it is."""
 
     node: int
     before: int
+    failed: bool = False
 
 
 class Said(NamedTuple):

@@ -33,6 +33,7 @@ _DESCRIPTOR = re.compile(r"(?:(-?\d+)|AT_FDCWD)<((?:\\x[0-9a-f]{2})*)>")
 _LINKING = ("link", "linkat", "symlink", "symlinkat")
 _REFUSED = ("pwritev", "pwritev2", "sendfile", "copy_file_range", "splice", *_LINKING)
 _SENDING = ("sendto", "sendmsg")
+_SYNCING = ("fsync", "fdatasync")
 
 
 class Unmodelled(Exception):
@@ -47,8 +48,17 @@ def can_trace() -> str | None:
     return None if done.returncode == 0 else f"tracing is forbidden here: {done.stderr.strip()[:100]}"
 
 
-def record(command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None, timeout: float = 60) -> Run:
+def record(
+    command: Sequence[str],
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
+    inject: str | None = None,
+) -> Run:
     """Runs a command and records what it, and all that it starts, does to a folder.
+
+    Args:
+        inject: calls that fail, as strace has it: `fdatasync:error=EIO:when=9+7`.
 
     Raises:
         Unmodelled: it did something that the model does not know.
@@ -58,7 +68,8 @@ def record(command: Sequence[str], folder: Path, env: Mapping[str, str] | None =
     with tempfile.TemporaryDirectory() as room:
         log = Path(room, "trace")
         calls = ",".join((*_Reader.calls(), *_REFUSED))
-        strace = ("strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", str(1 << 28), "-e", "signal=none")
+        strace = ["strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", str(1 << 28), "-e", "signal=none"]
+        strace += ["-e", f"inject={inject}"] if inject else []
         done = subprocess.run(
             [*strace, "-e", f"trace={calls}", "-o", str(log), *command],
             env=env, capture_output=True, text=True, errors="replace", timeout=timeout,
@@ -76,7 +87,7 @@ def record(command: Sequence[str], folder: Path, env: Mapping[str, str] | None =
 
 
 class _Call(NamedTuple):
-    """A system call that did not fail; `begun` is how many operations there were when it began."""
+    """A system call that did not fail, or a sync; `begun` is how many operations there were when it began."""
 
     task: int
     name: str
@@ -123,7 +134,7 @@ def _calls(lines: Iterator[str] | Sequence[str], reader: _Reader) -> Iterator[_C
             if rest[2] in _Reader.SPEAKING and reader.speaks(first):
                 continue
         whole = _LINE.match(line)
-        if whole and int(whole[4]) >= 0:
+        if whole and (int(whole[4]) >= 0 or whole[2] in _SYNCING):
             path = os.fsdecode(_bytes(whole[5] or ""))
             yield _Call(int(whole[1]), whole[2], whole[3], int(whole[4]), path, begun)
 
@@ -309,7 +320,7 @@ class _Reader:
     def _on_fsync(self, call: _Call) -> None:
         opened = self._opened(call)
         if opened is not None:
-            self.operations.append(Sync(opened.node, call.begun))
+            self.operations.append(Sync(opened.node, call.begun, call.result < 0))
 
     _on_fdatasync = _on_fsync
 
