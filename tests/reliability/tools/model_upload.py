@@ -96,8 +96,8 @@ class Uploading(Recording):
         doubled = [name for name, times in there.items() if times > 1]
         untrue = [id for id, state in states.items() if state == "done" and id in self.model.events and not there[id]]
         self.tally.doubled, self.tally.lost = len(doubled), len(untrue)
-        assert not doubled, "there twice"
-        assert not untrue, "called done, and not there"
+        assert not doubled, f"there twice: {doubled}"
+        assert not untrue, f"called done, and not there: {untrue}"
         assert not there.keys() - self.model.events.keys() - self.model.erased.keys()
         given_up = [id for id, state in states.items() if state in ("dead", "uncertain")]
         assert set(given_up) <= self.bad, "good events that were given up"
