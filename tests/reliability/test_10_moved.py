@@ -161,7 +161,7 @@ def test_a_database_put_in_the_place_of_another(project: Path, spawn: Spawn, sco
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_restored_backup(project: Path, spawn: Spawn, score: Score, closed: bool) -> None:
     """When an older copy of the database takes its place, numbers that were learnt since are not trusted: no event is
-    put into the session of somebody else."""
+    put into the session of somebody else, and no prompt goes on from somebody else's messages."""
     first = spawn(WRITER, DB, SESSION)
     record([first])
     with closing(sqlite3.connect(DB)) as source, closing(sqlite3.connect("backup.db")) as copy:
@@ -171,11 +171,13 @@ def test_a_restored_backup(project: Path, spawn: Spawn, score: Score, closed: bo
 import sys
 me = Actor(*sys.argv[1:3])
 me.many(3)
+me.llm("second", 1, 1)
 if sys.argv[3] == "True":
     me.recorder.close()
 say("ready")
 order()
 me.many(3)
+me.llm("second", 1, 2)
 me.leave()
 """,
         DB,
@@ -200,9 +202,9 @@ me.leave()
     with closing(sqlite3.connect(DB)) as connection:
         found = connection.execute(
             "SELECT session_id, count(*) FROM payloads WHERE id IN (SELECT value FROM json_each(?)) GROUP BY 1",
-            [json.dumps(acks(second)[3:])],
+            [json.dumps(acks(second)[4:])],
         ).fetchall()
-    assert found == [(OTHER, 3)]
+    assert found == [(OTHER, 4)]
     examine(DB)
 
 
