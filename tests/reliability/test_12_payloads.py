@@ -29,7 +29,7 @@ from tests.reliability.tools.crash import scaled, seed
 from tests.reliability.tools.fighting import Held, anything, labels
 from tests.sdk.conftest import forget_client
 
-EXAMPLES = 600  # of each kind of event
+EXAMPLES = 500  # of each kind of event
 SLOW = 0.05  # seconds of processor time for a value of ordinary size
 
 KINDS: dict[str, tuple[type[Event], dict[str, st.SearchStrategy[Any]]]] = {
@@ -245,9 +245,7 @@ def test_the_time_that_a_value_takes(score: Score) -> None:
         score.add(tried)
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: "é" * 50_000_000, lambda: b"\xff" * 100_000_000, lambda: [b"x" * 10**8, "last"]]
-)
+@pytest.mark.parametrize("make", [lambda: "é" * 50_000_000, lambda: [b"\xff" * 10**8, "last"]], ids=["text", "bytes"])
 def test_a_hundred_megabytes(session: Session, reader: Reader, score: Score, make: Callable[[], Any]) -> None:
     """A value of 100 MB is cut to its limit wherever it stands, says so, and leaves room for what stands beside it."""
     huge = make()

@@ -117,13 +117,17 @@ class Recording(Base):
         event = self.event(kind, value, agent_id=agents[agent % len(agents)])
         self.order(player, self.recorded(player, session, [event]), "record", session=session, events=[event])
 
-    @rule(who=ints, which=ints, base=ints, keep=ints, value=values, chat=st.booleans())
+    @rule(who=ints, which=ints, base=ints, keep=ints, value=values, chat=st.booleans(), edit=st.none() | ints)
     @step
-    def call(self, who: int, which: int, base: int, keep: int, value: str, chat: bool) -> None:
-        """An LLM call that continues a conversation, or branches off one, whichever process and session had it."""
+    def call(self, who: int, which: int, base: int, keep: int, value: str, chat: bool, edit: int | None) -> None:
+        """An LLM call that continues a conversation, branches off one, or has a message of it edited, whichever process
+        and session had it."""
         player, session = self.place(who, which)
         talk = self.conversations[-1 - base % len(self.conversations)]
         talk = talk if keep > 5 else talk[: keep % (len(talk) + 1)]
+        if edit is not None and talk:
+            place = edit % len(talk)
+            talk = [*talk[:place], talk[place] | {"content": f"edited {self._numbers}"}, *talk[place + 1 :]]
         said = VALUES[value]
         content = said if isinstance(said, str) else [{"type": "data", "data": said}]
         prompt = [*talk, {"role": "user", "content": content}]

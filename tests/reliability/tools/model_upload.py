@@ -251,6 +251,7 @@ class Uploading(Recording):
     def _drain(self) -> None:
         """Runs the daemon until nothing can be left to do. Where of a kind only poisoned events came, the server seems
         to take nothing at all; then it takes a day, and other events, to tell the difference."""
+        self.machine.timing = replace(self.machine.timing, poll=600.0)
         self.machine.run(3 * HOUR)
         if self.bad & self.model.events.keys():
             chatter = self.machine.session()
