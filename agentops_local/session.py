@@ -234,7 +234,7 @@ class Session(SessionFacts):
         """What the end of this process means for the session. An uncaught exception in the process that started it
         fails it; otherwise it ends, indeterminate, with the last of its processes."""
         state = self._state
-        # Not by the epoch: the database is opened anew after a fork, and this session may have recorded nothing since.
+        # Not by the epoch: the database may have been opened anew, and this session have recorded nothing since.
         here = state.place is not None and state.place.pid == os.getpid()
         if not self.is_running or not here:
             return
