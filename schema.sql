@@ -102,7 +102,7 @@ CREATE TABLE agents (
 -- and branches are found by content, through the partial index, which therefore stays small and is rarely written.
 CREATE TABLE messages (
     id      INTEGER PRIMARY KEY,
-    parent  INTEGER REFERENCES messages (id), -- NULL: the first message of a prompt
+    parent  INTEGER REFERENCES messages (id), -- a lower number; NULL: the first message of a prompt
     hash    BLOB,                             -- BLAKE2b, 16 bytes, of content; NULL where id = parent + 1
     content NOT NULL                          -- a payload: TEXT, or BLOB (recipe)
 );
@@ -382,7 +382,8 @@ SELECT e.seq,
 FROM events e JOIN sessions s ON s.seq = e.session WHERE s.id <> '';
 
 -- LLM calls. `prompt` and `completion` are whole: text where the program gave text, else JSON (a list of messages, a
--- message). So are params and returns. `cost` is in US dollars, NULL when the call is unpriced.
+-- message). So are params and returns. `cost` is in US dollars, NULL when the call is unpriced. The way to the root goes
+-- to ever lower numbers only: a damaged row that named itself would send a reader round for ever.
 CREATE VIEW llms AS
 SELECT id, session_id, agent_id, thread_id,
        CASE prompt_form
@@ -390,7 +391,7 @@ SELECT id, session_id, agent_id, thread_id,
                WITH RECURSIVE path (id, depth) AS (
                    SELECT prompt, 0
                    UNION ALL
-                   SELECT m.parent, depth + 1 FROM path JOIN messages m ON m.id = path.id WHERE m.parent IS NOT NULL)
+                   SELECT m.parent, depth + 1 FROM path JOIN messages m ON m.id = path.id WHERE m.parent < m.id)
                SELECT group_concat(text, ',') FROM (
                    SELECT t.text FROM path JOIN message_texts t ON t.id = path.id ORDER BY path.depth DESC)), '') || ']'
            WHEN 1 THEN (SELECT CASE json_type(t.text) WHEN 'text' THEN json_extract(t.text, '$') ELSE t.text END

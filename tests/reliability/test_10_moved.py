@@ -176,8 +176,8 @@ if sys.argv[3] == "True":
     me.recorder.close()
 say("ready")
 order()
-me.many(3)
 me.llm("second", 1, 2)
+me.many(3)
 me.leave()
 """,
         DB,

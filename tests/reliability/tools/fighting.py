@@ -39,8 +39,8 @@ class Refusing:
     def _no(self, *_: object) -> NoReturn:
         raise RuntimeError("no")
 
-    __bool__ = __len__ = __eq__ = __hash__ = __iter__ = __str__ = __repr__ = __int__ = __float__ = __index__ = _no  # type: ignore[assignment]
-    __format__ = __fspath__ = __contains__ = __call__ = __getitem__ = _no  # type: ignore[assignment]
+    __bool__ = __len__ = __eq__ = __hash__ = __iter__ = __str__ = __repr__ = __int__ = __float__ = __index__ = _no
+    __format__ = __fspath__ = __contains__ = __call__ = __getitem__ = _no
 
 
 class Recording:
@@ -164,7 +164,7 @@ NASTY: dict[str, Callable[[], Any]] = {
     "posing": Posing,
     "choice": lambda: [Choice.NAN, Choice.POINT, {Choice.POINT: 1}],
     "attrs": lambda: Attrs(Refusing()),
-    "model": lambda: Model(x=Refusing(), z=[Endless()]),
+    "model": lambda: Model(**{"x": Refusing(), "z": [Endless()]}),
     "broken model": lambda: Model.model_construct(_fields_set=None, x=Posing()),
     "chained": chained,
     "mock": lambda: unittest.mock.MagicMock(**{"__str__.return_value": 3}),

@@ -146,6 +146,7 @@ class Recording(Base):
         player, session = self.place(who, which)
         mine = [id for id, event in self.model.events.items() if event["pid"] == player.pid]
         error = self.event("errors", value, init_timestamp=at)
+        trigger: str | dict[str, Any]
         if old and mine:
             events, trigger = [error | {"trigger": mine[-1]}], mine[-1]
         else:
