@@ -11,7 +11,7 @@ PROSE  := README.md $(wildcard docs/*.md)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test reliability soak mutate lint type format bench docs build clean
+.PHONY: help venv demo test reliability figures soak mutate lint type format bench docs build clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ test: $(READY)  ## Run the tests, two at a time
 
 reliability: $(READY)  ## Run the battery of faults alone, and keep its scorecard in build/
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/reliability --scorecard build/scorecard.json
+
+figures: $(READY)  ## Take the figures of the last `make reliability` into the docs
+	cp build/scorecard.json docs/scorecard.json
+	$(BIN)/cog -r docs/guarantees.md
 
 soak: $(READY)  ## The same from ever other seeds, for so long: make soak SECONDS=3600
 	$(BIN)/python -m tests.reliability.soak --seconds $(or $(SECONDS),3600)

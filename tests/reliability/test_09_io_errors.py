@@ -11,7 +11,7 @@ from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import DB, SESSION, Program, acks, examine, query, scaled
 from tests.reliability.tools.faulty_io import Fault, preload
 
-ROUNDS = {"power": 2, "process": 4}  # where each commit waits for the disk they take longer
+ROUNDS = {"power": 4, "process": 8}  # where each commit waits for the disk they take longer
 EVENTS = 400
 FAULTS = {
     "fsync": [Fault("sync/fsync", 0.05), Fault("sync/fdatasync", 0.05)],

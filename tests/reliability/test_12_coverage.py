@@ -13,7 +13,7 @@ import pytest
 from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import ROOT, scaled, seed
 
-SECONDS = 20
+SECONDS = 45
 
 
 @pytest.mark.slow

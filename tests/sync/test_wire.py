@@ -462,18 +462,19 @@ def test_a_session_has_its_host_environment(project: Path) -> None:
 
 def test_the_end_is_what_the_caller_says(tape: Tape) -> None:
     """The end can be withheld, or told of a session that did not live to tell it."""
-    tape.state.end_us, tape.state.end_state, tape.state.end_state_reason = 2_000_000, "Success", "done"
+    begun = 4102444800_000_000  # in 2100: no end is before the beginning of its session
+    tape.state.end_us, tape.state.end_state, tape.state.end_state_reason = begun + 2_000_000, "Success", "done"
     tape.recorder.change(writes.end(tape.state))
     with closing(open_reader(tape.file)) as connection:
         own = wire.session_body(connection, 1, ended=None, policy=FULL)
         withheld = wire.session_body(connection, 1, ended=Ended(None), policy=FULL)
-        died = wire.session_body(connection, 1, ended=Ended(1_500_000, "Fail", "its process died"), policy=FULL)
+        died = wire.session_body(connection, 1, ended=Ended(begun + 1_500_000, "Fail", "its process died"), policy=FULL)
         odd = wire.session_body(connection, 1, ended=Ended(1, "success"), policy=FULL)
     ends = [(one["end_timestamp"], one["end_state"], one["end_state_reason"]) for one in (own, withheld, died)]
     assert ends == [
-        ("1970-01-01T00:00:02.000000+00:00", "Success", "done"),
+        ("2100-01-01T00:00:02.000000+00:00", "Success", "done"),
         (None, "Indeterminate", None),
-        ("1970-01-01T00:00:01.500000+00:00", "Fail", "its process died"),
+        ("2100-01-01T00:00:01.500000+00:00", "Fail", "its process died"),
     ]
     assert odd["end_state"] == "Indeterminate"
 

@@ -164,7 +164,7 @@ NASTY: dict[str, Callable[[], Any]] = {
     "posing": Posing,
     "choice": lambda: [Choice.NAN, Choice.POINT, {Choice.POINT: 1}],
     "attrs": lambda: Attrs(Refusing()),
-    "model": lambda: Model(**{"x": Refusing(), "z": [Endless()]}),
+    "model": lambda: Model.model_validate({"x": Refusing(), "z": [Endless()]}),
     "broken model": lambda: Model.model_construct(_fields_set=None, x=Posing()),
     "chained": chained,
     "mock": lambda: unittest.mock.MagicMock(**{"__str__.return_value": 3}),
