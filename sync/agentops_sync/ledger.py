@@ -86,25 +86,26 @@ class Ledger:
         self._restarted = False
         try:
             file.take_turn()
-            connection = self._opened()
-            file.set_durability(True)
-            statements = Statements(connection, self._make_room)
+            statements = Statements(self._opened(), self._make_room)
             yield statements
             statements.commit()
             file.tidy()
-        except BaseException:
-            file.roll_back()
+        except BaseException as error:
+            file.roll_back(error)
             raise
         finally:
             self._reserve.take_back()
             file.lock.release()
 
     def _opened(self) -> sqlite3.Connection:
-        """The connection, under the writers' lock; to open it, its index may have to be made on a full disk."""
+        """The connection, under the writers' lock, ready for commits that survive a power cut. On a full disk the WAL's
+        index may have to be made for it, and after a sync that failed the WAL has to be written anew."""
         while True:
             try:
-                return self._ready()
-            except sqlite3.Error as error:  # noqa: PERF203 - each time there is less to give up
+                connection = self._ready()
+                self._file.set_durability(True)
+                return connection
+            except (sqlite3.Error, OSError) as error:  # noqa: PERF203 - each time there is less to give up
                 if not (self._reserve.explains(error) and self._reserve.give_up()):
                     raise
 
@@ -116,15 +117,17 @@ class Ledger:
         """
         if not self._reserve.explains(error):
             return False
-        self._file.roll_back()
-        connection = self._ready()
+        self._file.roll_back(error)
+        connection = self._opened()
         growth = self._growth(connection)
         if not self._restarted and growth <= self._reserve.room:
             self._restarted = True
             self._reserve.give_up(growth)
             if self._restart_wal(connection):
                 return True
-        return self._reserve.give_up()
+        given = self._reserve.give_up()
+        self._opened()
+        return given
 
     def _restart_wal(self, connection: sqlite3.Connection) -> bool:
         """Moves the WAL into the database, and has the next commit begin it anew, over blocks that it has already:
@@ -134,7 +137,8 @@ class Ledger:
         connection.execute(f"PRAGMA busy_timeout = {_READERS}")
         try:
             return not connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            self._file.roll_back(error)  # it may have been a sync that failed
             return False
         finally:
             connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")

@@ -51,8 +51,10 @@ class Reserve:
         return max(0, self._found().size - _BLOCK) if self.size else 0
 
     def explains(self, error: Exception) -> bool:
-        """Whether it is for want of room that SQLite failed. A quota, a page of the WAL's index and what the system
-        had put off are I/O errors to it, so the disk is asked as well."""
+        """Whether it is for want of room that SQLite failed, or we. A quota, a page of the WAL's index and what the
+        system had put off are I/O errors to SQLite, so the disk is asked as well."""
+        if isinstance(error, OSError):
+            return error.errno in (ENOSPC, EDQUOT) and self.room > 0
         if not self.room or not isinstance(error, sqlite3.OperationalError):
             return False
         if "is full" in str(error):
