@@ -134,6 +134,14 @@ class Outbox:
             connection.execute(_SET_MARKS, (until, revision, agent, target))
         return True
 
+    def catch_up(self) -> None:
+        """Notes all that is there now, in pieces. What is recorded meanwhile is left for later."""
+        target = self._ledger.target
+        top = self._ledger.read(lambda connection: connection.execute(_TOPS).fetchone()[0]) or 0
+        while self._ledger.read(lambda connection: connection.execute(_MARKS, (target,)).fetchone()[0]) < top:
+            if not self.take():
+                return
+
     def due(self, now_us: int) -> Due:
         """The sessions that may be served now."""
         target = self._ledger.target

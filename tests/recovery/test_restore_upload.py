@@ -11,6 +11,7 @@ import pytest
 from agentops_local.recovery.backup import make
 from agentops_local.recovery.restore import restore
 from agentops_local.session import Session
+from agentops_sync import outbox
 from tests.fakes.agentops_api import AgentOpsAPI
 from tests.sync.conftest import Machines
 from tests.sync.driving import MAKERS, NOTHING_HEARD, Machine, error, ids_there, llm, once, tool
@@ -81,6 +82,24 @@ def test_a_session_first_uploaded_after_the_backup(machine: Machine, api: AgentO
     machine.drain()
     assert set(details(api, session).values()) == {1}
     assert len(details(api, session)) == 40
+
+
+def test_a_session_noted_in_pieces(machine: Machine, api: AgentOpsAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the server holds of a session is looked at once the whole session is noted, however many pieces that takes:
+    errors that come in a later piece are not sent again."""
+    monkeypatch.setattr(outbox, "_PIECE", 5)
+    session = machine.session()
+    for number in range(12):
+        session.record(tool(number))
+    for number in range(8):
+        session.record(error(number))
+    keep(machine, "saved.db")
+    machine.drain()
+    put_back(machine, "saved.db")
+    session.record(error("at last"))
+    machine.drain()
+    assert (set(details(api, session).values()), len(details(api, session))) == ({1}, 9)
+    assert machine.states() == {"done": 21}
 
 
 def test_a_request_on_its_way(machine: Machine, api: AgentOpsAPI) -> None:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
+from agentops_sync import outbox
 from tests.fakes.agentops_api import AgentOpsAPI
 from tests.sync.conftest import Machines
 from tests.sync.driving import MAKERS, VirtualClock, ids_there, tool
 
 
-def test_a_copy_doubles_nothing(machines: Machines, api: AgentOpsAPI) -> None:
-    """What another copy of the database has uploaded is found on the server, errors too, and not sent again; what came
-    to this copy alone is."""
+@pytest.mark.parametrize("piece", [2000, 100])
+def test_a_copy_doubles_nothing(
+    machines: Machines, api: AgentOpsAPI, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    """What another copy of the database has uploaded is found on the server, errors too, and not sent again, in however
+    many pieces it is noted; what came to this copy alone is sent."""
+    monkeypatch.setattr(outbox, "_PIECE", piece)
     clock = VirtualClock(api)
     first, copy = machines("first", clock=clock), machines("copy", clock=clock)
     session = first.session()
