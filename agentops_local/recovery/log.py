@@ -53,6 +53,7 @@ def read_wal(path: Path) -> Log:
     except OSError:
         return log
     with file:
+        end = os.fstat(file.fileno()).st_size
         header = file.read(_WAL_HEADER)
         if len(header) < _WAL_HEADER:
             return log
@@ -76,7 +77,10 @@ def read_wal(path: Path) -> Log:
                 log.count = commit
                 pending.clear()
             at += len(frame)
-    return log
+        # A program that still had the file open has moved the log into it meanwhile, and emptied it. Of half a log the
+        # number of pages would be that of an earlier moment, and what was committed since beyond the end.
+        shrunk = os.fstat(file.fileno()).st_size < end
+    return read_wal(path) if shrunk else log
 
 
 def read_journal(path: Path) -> Log:
