@@ -25,6 +25,7 @@ from agentops_local.store.backup import backups
 from agentops_local.store.filesystem import filesystem_type, wal_is_safe
 from agentops_local.store.location import exposure
 from agentops_local.store.schema import VERSION
+from agentops_local.store.trouble import Trouble, complaints, diagnose
 
 WAL_LARGE = 64 << 20
 
@@ -37,6 +38,12 @@ _SHOWN = frozenset(
         "AGENTOPS_SYNC_RESERVE",
     )
 )  # fmt: skip
+
+
+_REMEDY = (
+    "`agentops-local doctor --repair` puts the file aside and brings back what can be read of it; a program that "
+    "records puts it aside, too"
+)
 
 
 @dataclass
@@ -81,14 +88,24 @@ class Checkup:
         try:
             connection = open_reader(self.path)
         except DatabaseUnusable as error:
-            yield Finding(Level.PROBLEM, "database", str(error), {"path": str(self.path)})
+            yield from _unusable(self.path, error)
             return
         with closing(connection):
             looks: tuple[Callable[[sqlite3.Connection], Iterator[Finding]], ...] = (
                 self._file, self._integrity, _references, _processes, _losses, _unfinished, self._upload,
             )  # fmt: skip
+            failed: dict[str, sqlite3.DatabaseError] = {}
+            damaged = False
             for look in looks:
-                yield from _tried(look, connection)
+                for finding in _tried(look, connection, failed):
+                    damaged |= finding.about == "integrity" and finding.level is Level.PROBLEM
+                    yield finding
+        if failed:
+            reasons = "; ".join(dict.fromkeys(map(str, failed.values())))
+            text = f"not all of it can be read ({reasons}); not looked at: {', '.join(failed)}"
+            yield Finding(Level.PROBLEM, "database", text, {"path": str(self.path)})
+        if damaged or any(diagnose(error) is Trouble.DAMAGED for error in failed.values()):
+            yield Finding(Level.NOTE, "remedy", _REMEDY)
 
     def _file(self, connection: sqlite3.Connection) -> Iterator[Finding]:
         version = _one(connection, "PRAGMA user_version")
@@ -114,23 +131,31 @@ class Checkup:
         if found == ["ok"]:
             yield Finding(Level.FINE, "integrity", f"{check}: ok")
         else:
-            text = (
-                f"{check} found damage; the next recording puts the file aside and begins a new one, and "
-                "`agentops-local doctor --repair` puts back what can be read of it"
-            )
-            yield Finding(Level.PROBLEM, "integrity", text, found)
+            yield Finding(Level.PROBLEM, "integrity", f"{check} found damage: {complaints(found)[0]}", found)
 
     def _upload(self, connection: sqlite3.Connection) -> Iterator[Finding]:
         yield from upload_findings(connection, self.path, now_us())
 
 
 def _tried(
-    look: Callable[[sqlite3.Connection], Iterator[Finding]], connection: sqlite3.Connection
+    look: Callable[[sqlite3.Connection], Iterator[Finding]],
+    connection: sqlite3.Connection,
+    failed: dict[str, sqlite3.DatabaseError],
 ) -> Iterator[Finding]:
     try:
         yield from look(connection)
     except sqlite3.DatabaseError as error:
-        yield Finding(Level.PROBLEM, "database", f"it cannot be read: {error}")
+        failed[look.__name__.strip("_")] = error
+
+
+def _unusable(path: Path, error: DatabaseUnusable) -> Iterator[Finding]:
+    """Why a database could not be opened; the remedy where that is damage."""
+    cause = error.__cause__
+    damaged = cause is not None and diagnose(cause) is Trouble.DAMAGED
+    text = f"{path} cannot be read: {cause}" if damaged else str(error)
+    yield Finding(Level.PROBLEM, "database", text, {"path": str(path)})
+    if damaged:
+        yield Finding(Level.NOTE, "remedy", _REMEDY)
 
 
 def wal_reset_bug(version: tuple[int, ...]) -> bool:

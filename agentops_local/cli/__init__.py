@@ -84,7 +84,8 @@ class LazyGroup(click.Group):
         except AgentOpsLocalError as error:
             raise click.ClickException(str(error)) from error
         except sqlite3.Error as error:
-            raise click.ClickException(f"{error}: `agentops-local doctor` tells more of the database") from error
+            advice = "" if "is full" in str(error) else ": `agentops-local doctor` tells more of the database"
+            raise click.ClickException(f"{error}{advice}") from error
         except BrokenPipeError:
             raise  # click knows what that means
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import click
 
 from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json
 from agentops_local.cli.text import many, size
-from agentops_local.recovery.backup import make
+from agentops_local.recovery.backup import Refused, make
 from agentops_local.store.backup import Progress
 
 
@@ -23,13 +24,13 @@ from agentops_local.store.backup import Progress
         "agentops-local backup /mnt/disk/ --json",
     )
 )
-@click.argument("target", required=False, type=click.Path(path_type=Path))
+@click.argument("target", required=False, type=click.Path())
 @click.option("--force", is_flag=True, help="Take the place of a file of that name.")
 @click.option("--keep", metavar="N", type=click.IntRange(1), help="Keep the newest N of the default folder.")
 @json_option
 @db_option
 @click.pass_obj
-def backup(settings: Settings, target: Path | None, force: bool, keep: int | None, as_json: bool) -> None:
+def backup(settings: Settings, target: str | None, force: bool, keep: int | None, as_json: bool) -> None:
     """Copy the database, while programs record.
 
     TARGET is a file or a folder; by default the copy goes to `backups` beside the database. It holds what had been
@@ -40,8 +41,11 @@ def backup(settings: Settings, target: Path | None, force: bool, keep: int | Non
     """
     if keep is not None and target is not None:
         raise click.UsageError("--keep is for the default folder: leave out the target")
+    place = Path(target) if target is not None else None
+    if target and place and target.endswith(("/", os.sep)) and not place.is_dir():  # a disk that is not mounted, say
+        raise Refused(f"there is no folder {place}: make it first")
     with copying() as progress:
-        made = make(settings.path(), target, force, keep, progress)
+        made = make(settings.path(), place, force, keep, progress)
     held = made.held
     if as_json:
         print_json(

@@ -27,9 +27,9 @@ _TABLES = ("sessions", "events", "messages", "blobs", "agents", "environments", 
 _STANDINS = {
     "sessions": "session rows",
     "owners": "programs",
-    "agents": "agents of events",
+    "agents": "event agents",
     "environments": "host environments",
-    "messages": "parts of prompts",
+    "messages": "prompt parts",
     "blobs": "long texts",
 }
 
@@ -107,7 +107,7 @@ def _copy(copy: Salvaged) -> Iterator[Line]:
         return
     what = ", ".join(_count(name, copy.rows[name]) for name in _TABLES if copy.rows.get(name))
     kinds = ", ".join(counted(kind, count) for kind, count in sorted(copy.events.items()))
-    yield _done(f"salvaged: {what}" if what else "nothing in it could be read")
+    yield _done(f"salvaged: {what}") if what else _lost("nothing in it could be read")
     if kinds:
         yield _done(f"of the events: {kinds}")
     if copy.there:
@@ -144,6 +144,8 @@ def _gaps(copy: Salvaged) -> Iterator[Line]:
         yield _note(f"altered, no longer as recorded: {_count(table, count)}")
     for table, count in copy.standins.items():
         yield _note(f"lost, and marked in its place: {counted(_STANDINS.get(table, table), count)}")
+    if copy.cut_off:
+        yield _lost(f"the last {many(copy.cut_off, 'page')} of {copy.cut_off + copy.pages:,}: the file was cut off")
     if copy.unreadable_pages:
         share = f"{len(copy.unreadable_pages):,} of {many(copy.pages, 'page')}"
         yield _note(f"{share} could not be read")

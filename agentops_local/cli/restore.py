@@ -50,7 +50,8 @@ def restore(settings: Settings, file: Path, yes: bool, force: bool, as_json: boo
     if not as_json:
         click.echo(f"restores  {_told(found, settings.utc)}")
         replaced = _told(present, settings.utc) if present else "nothing that can be read"
-        click.echo(f"replaces  {replaced if path.exists() else 'nothing: there is no database yet'}")
+        is_there = path.exists() and path.stat().st_size
+        click.echo(f"replaces  {replaced if is_there else 'nothing: there is no database yet'}")
     if not yes:
         click.confirm("Go on?", abort=True, err=as_json)
     with _not_served(path), copying() as progress:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agentops_local.errors import AgentOpsLocalError
 from agentops_local.store.connection import connect_readonly
+from agentops_local.store.trouble import complaints
 
 # Neither counts the empty row that keeps the number of one that was erased.
 _HELD = """
@@ -94,7 +95,7 @@ def check(connection: sqlite3.Connection, what: object) -> None:
     try:
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)").fetchall()]
         if found != ["ok"]:
-            raise NotSound(f"{what} is damaged: {' '.join('; '.join(found).split())}")
+            raise NotSound(f"{what} is damaged: {'; '.join(complaints(found)[:3])}")
         broken = connection.execute("PRAGMA foreign_key_check").fetchmany(1)
         if broken:
             raise NotSound(f"{what} is damaged: rows of {broken[0][0]} name rows of {broken[0][2]} that are not there")

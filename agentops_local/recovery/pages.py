@@ -54,6 +54,7 @@ class Image:
         count: how many pages there are.
         logged: how many of them are read from the log.
         header: the first 100 bytes, or as many as there are.
+        cut_off: how many pages more there were, by the header.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,6 +80,9 @@ class Image:
         # What the file has beyond what the log says was cut off by a transaction; what it lacks stands in the log.
         self.count = self._log.count or -(-size // self.page_size)
         self.header = self.page(1)[:100]
+        # The header counts the pages since SQLite 3.7.0; the two counters are equal where it has done so last.
+        counts = self.header.startswith(MAGIC) and self.word(24) == self.word(92)
+        self.cut_off = max(0, self.word(28) - self.count) if counts else 0
 
     def close(self) -> None:
         """Closes the files."""

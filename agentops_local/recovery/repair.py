@@ -21,7 +21,7 @@ from agentops_local.recovery.pages import Image
 from agentops_local.recovery.salvage import Progress, Salvage, Salvaged
 from agentops_local.store import connection as opening
 from agentops_local.store.file import DatabaseFile
-from agentops_local.store.trouble import Trouble, diagnose
+from agentops_local.store.trouble import Trouble, complaints, diagnose
 
 _DAMAGED, _SALVAGED = ".damaged-", ".salvaged-"
 _LOGS = ("-wal", "-journal")
@@ -115,7 +115,7 @@ class Repair:
                 raise
             return [str(cause)]
         self._may_be_indexes = True
-        return [" ".join(str(row[0]).split()) for row in found]
+        return complaints([str(row[0]) for row in found])
 
     def _look_at_contents(self, connection: sqlite3.Connection) -> list[str]:
         found = altered(connection, partial(self._progress, "checking"))
@@ -155,7 +155,7 @@ class Repair:
             file.take_turn()
             if _identity(self._path) == known:
                 error = sqlite3.DatabaseError(self.done.damage[0])
-                if not (file.quarantine(error) or file.quarantine(error, _is_ours(self._path))):
+                if not (file.quarantine(error, told=False) or file.quarantine(error, _is_ours(self._path), told=False)):
                     raise ForeignDatabase(
                         f"{self._path} cannot be read, and nothing shows that it is a database of ours: it is left as "
                         "it is. Name another file with --db, or move it away"

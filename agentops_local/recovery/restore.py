@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +59,28 @@ def look_at_backup(backup: Path, database: Path) -> Holding:
         NotSound: it is damaged.
         WrongUse: it is the database itself.
     """
-    with opened(backup) as connection:
+    with _opened_backup(backup) as connection:
         if database.exists() and backup.samefile(database):
             raise WrongUse(f"{backup} is the database itself: name a backup")
         check(connection, backup)
         return holding(connection, backup)
+
+
+@contextmanager
+def _opened_backup(backup: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a backup; what is none is refused in words that speak of a backup, not of the database."""
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(opened(backup))
+        except ForeignDatabase as error:
+            raise ForeignDatabase(f"{backup} is no backup: it is the database of another program") from error
+        except DatabaseTooNew:
+            raise
+        except DatabaseUnusable as error:
+            if not backup.is_file():
+                raise
+            raise DatabaseUnusable(f"{backup} is no backup: {error.__cause__ or 'it holds nothing'}") from error
+        yield connection
 
 
 def look_at_database(database: Path) -> Holding | None:

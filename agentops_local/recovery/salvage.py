@@ -38,7 +38,12 @@ _LOST_EVENTS = """
 SELECT k.id, s.id FROM known_events k LEFT JOIN sessions s ON s.seq = k.session
 WHERE s.id IS NOT '' ORDER BY k.seq
 """
-_LOST_SESSIONS = "SELECT id FROM known_sessions WHERE seq NOT IN (SELECT seq FROM sessions) AND id <> '' ORDER BY seq"
+_LOST_SESSIONS = """
+SELECT id FROM known_sessions
+WHERE id <> '' AND seq NOT IN (SELECT seq FROM sessions UNION ALL SELECT session FROM events
+                               UNION ALL SELECT session FROM owners UNION ALL SELECT session FROM agents)
+ORDER BY seq
+"""
 
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
@@ -50,7 +55,8 @@ class Salvaged:
     Attributes:
         copy: where it is kept.
         before: whether it had been salvaged by an earlier repair; then nothing else is known.
-        bytes, pages, page_size: of the file; `logged` pages were read from the log beside it.
+        bytes, pages, page_size: of the file; `logged` pages were read from the log beside it, and `cut_off` more were
+            there by its header.
         rows: how many rows of each table were read and are in the database now.
         events: the same by kind.
         there: how many of them were there already.
@@ -72,6 +78,7 @@ class Salvaged:
     pages: int = 0
     page_size: int = 0
     logged: int = 0
+    cut_off: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     events: dict[str, int] = field(default_factory=dict)
     there: dict[str, int] = field(default_factory=dict)
@@ -138,7 +145,7 @@ class Salvage:
         for pages in stage.fill(rows):
             self._progress("reading", pages, total)
         done.bytes, done.pages = self._copy.stat().st_size, image.count
-        done.page_size, done.logged = image.page_size, image.logged
+        done.page_size, done.logged, done.cut_off = image.page_size, image.logged, image.cut_off
         done.adrift, done.unreadable_pages = census.adrift, sorted(census.unreadable)
         done.unreadable_rows = {
             name: count for name, count in rows.unreadable.items() if not name.startswith("sqlite_")

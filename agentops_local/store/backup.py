@@ -45,8 +45,10 @@ def back_up(connection: sqlite3.Connection, target: Path, pages: int = -1, progr
         # The copied header says WAL: read-only places could not open it, and a reader would put a WAL beside it.
         with closing(sqlite3.connect(target, isolation_level=None)) as copy:
             copy.execute("PRAGMA journal_mode = DELETE")
-    except BaseException:
+    except BaseException as error:
         remove(target)
+        if isinstance(error, sqlite3.Error) and "is full" in str(error):  # of two disks SQLite does not say which
+            raise sqlite3.OperationalError(f"{error}: there is no room for a copy in {target.parent}") from error
         raise
     return target
 

@@ -77,7 +77,10 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         connection.close()
         cause = _illegible(error) if isinstance(error, UnicodeDecodeError) else error
-        raise DatabaseUnusable(f"{path} cannot be read ({cause}): `agentops-local doctor` tells more") from cause
+        advice = "`agentops-local doctor` tells more"
+        if "unable to open" in str(cause):  # the file itself was opened above
+            advice = "in WAL mode that takes a folder that can be written; copy the database to one"
+        raise DatabaseUnusable(f"{path} cannot be read ({cause}): {advice}") from cause
     except DatabaseUnusable:
         connection.close()
         raise

@@ -11,6 +11,7 @@ held against the hazards of SQLite in a Python process (each of them lost acknow
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sqlite3
 import time
@@ -301,8 +302,9 @@ class DatabaseFile:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 
-    def quarantine(self, error: Exception, ours: bool = False) -> bool:
-        """Puts a damaged file aside, whole, with its WAL; the next use begins a new one.
+    def quarantine(self, error: Exception, ours: bool = False, told: bool = True) -> bool:
+        """Puts a damaged file aside, whole, with its WAL; the next use begins a new one. It is logged, unless the
+        caller tells of it.
 
         False, and nothing moved, if no `-generation` says that we made the file, and the caller does not know it
         otherwise: a text named by mistake, or a database that only its owner can decrypt, is not ours to move.
@@ -317,7 +319,8 @@ class DatabaseFile:
         remove(f"{self._file}-shm", f"{self._file}-generation")
         self.epoch += 1
         self._watch.forget()
-        logger.error(
+        logger.log(
+            logging.ERROR if told else logging.DEBUG,
             "agentops_local: %s is damaged (%s). It is kept as %s; a new database is begun, nothing is deleted, and "
             "`agentops-local doctor --repair` puts back what can be read",
             self.path,

@@ -50,6 +50,12 @@ _BY_WORDS = (
 )
 
 
+def complaints(found: list[str]) -> list[str]:
+    """What an integrity check complains of, one by one: SQLite gives many in one row, below a headline."""
+    lines = [" ".join(line.split()) for row in found for line in row.splitlines()]
+    return [line for line in lines if line and not line.startswith("***")] or found
+
+
 def diagnose(error: BaseException) -> Trouble:
     """The kind of a failure."""
     if isinstance(error, DatabaseUnusable):

@@ -109,6 +109,26 @@ def test_damage_is_a_problem(book: Book) -> None:
     assert problems(book.path) == ["database"]
 
 
+@pytest.mark.parametrize("where", ["header", "table", "index"])
+def test_the_remedy_is_told_once(book: Book, where: str) -> None:
+    """Whatever is damaged, and however often it is in the way, the remedy is named once, and what could not be looked
+    at in one line; of a sound database no remedy is told."""
+    for number in range(50):
+        book.tool(book.session(), params=f"{number} " * 100)
+    assert "doctor --repair" not in str(list(Checkup(book.path, True, {}).run()))
+    names = {"header": "sqlite_schema", "table": "sessions", "index": "sqlite_autoindex_sessions_1"}
+    ((page,),) = book.rows(f"SELECT min(pageno) FROM dbstat WHERE name = '{names[where]}'")
+    book.close()
+    with book.path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096) if where == "header" else b"\xff" * 4096)
+    found = list(Checkup(book.path, True, {}).run())
+    assert sum("doctor --repair" in finding.text for finding in found) == 1
+    assert [finding.about for finding in found].count("database") <= 2
+    assert sum("cannot be read" in finding.text or "can be read (" in finding.text for finding in found) <= 1
+    assert any(finding.level is Level.PROBLEM for finding in found)
+
+
 def test_copies_beside_it_are_told_of(book: Book) -> None:
     """A damaged database that was put aside is a problem, a backup worth knowing; both hold prompts."""
     book.session()

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import filelock
@@ -55,6 +57,15 @@ class TestBackup:
         assert (first["sessions"], first["events"], first["tables"]["events"], first["removed"]) == (1, 2, 2, [])
         assert second["removed"] == [first["path"]]
         assert not Path(first["path"]).exists()
+
+    def test_a_folder_that_is_not_there(self, book: Book, tmp_path: Path) -> None:
+        """A target that ends like a folder, and is none, is refused: a disk that is not mounted gets no file of its
+        name."""
+        recorded(book)
+        said = call("backup", f"{tmp_path}/disk/")
+        assert said.code == 1
+        assert f"there is no folder {tmp_path}/disk" in said.err
+        assert not (tmp_path / "disk").exists()
 
     @posix
     def test_a_terminal_sees_how_far_it_is(self, book: Book) -> None:
@@ -123,6 +134,35 @@ class TestRestore:
         done = call("restore", backup, "--yes", "--json").json
         assert (done["path"], done["sessions"], done["events"]) == (str(book.path), 1, 2)
         assert Path(done["replaced"]).exists()
+
+    @pytest.mark.parametrize(
+        ("contents", "reason"),
+        [
+            ("text", "is no backup: file is not a database"),
+            ("", "is no backup: it holds nothing"),
+            (None, "is no backup: it is the database of another program"),
+        ],
+    )
+    def test_what_is_no_backup(self, book: Book, tmp_path: Path, contents: str | None, reason: str) -> None:
+        """A file that is no backup is refused, with the reason, and with no advice that is about the database."""
+        recorded(book)
+        file = tmp_path / "file"
+        if contents is None:
+            with closing(sqlite3.connect(file)) as other:
+                other.execute("CREATE TABLE notes (text)")
+        else:
+            file.write_text(contents * 1000)
+        said = call("restore", file, "--yes")
+        assert said.code == 1
+        assert said.err == f"Error: {file} {reason}\n"
+
+    def test_nothing_to_replace(self, book: Book, tmp_path: Path) -> None:
+        """Where an empty file stands, as an attempt that was interrupted leaves it, there is nothing to replace."""
+        backup = saved(book)
+        (tmp_path / "other.db").touch()
+        said = call("restore", backup, "--yes", "--db", tmp_path / "other.db")
+        assert said.code == 0
+        assert "replaces  nothing: there is no database yet" in said.out
 
     def test_not_while_a_process_records(self, book: Book) -> None:
         """While a process records it is refused, with its number; with --force it is done, and the process goes on in

@@ -64,6 +64,36 @@ def test_what_is_lost_is_said(book: Book) -> None:
     assert copy["unreadable_pages"] == list(page)
 
 
+def test_a_session_whose_row_alone_is_lost(book: Book) -> None:
+    """A session of which events are left is not told as lost with all that was in it, but as marked; and nothing is
+    said twice: no log line beside what is told."""
+    state = book.session()
+    book.tool(state)
+    (page,) = book.rows("SELECT pageno FROM dbstat WHERE name = 'sessions' AND pagetype = 'leaf'")
+    book.close()
+    with book.path.open("r+b") as file:
+        file.seek((page[0] - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    said = execute("doctor", "--repair")
+    assert said.err == ""
+    assert "with all that was in" not in said.out
+    assert "lost, and marked in its place: 1 session row" in " ".join(said.out.split())
+    assert book.rows("SELECT session_id FROM payloads") == [(state.id,)]
+
+
+def test_a_file_that_was_cut_off(book: Book) -> None:
+    """Of a file that ends too early it is said how many pages are gone."""
+    state = book.session()
+    for _ in range(20):
+        book.tool(state, params={"text": "x" * 1500})
+    book.close()
+    pages = book.path.stat().st_size // 4096
+    with book.path.open("r+b") as file:
+        file.truncate((pages - 7) * 4096)
+    said = execute("doctor", "--repair")
+    assert f"the last 7 pages of {pages}: the file was cut off" in " ".join(said.out.split())
+
+
 def test_what_cannot_be_done_is_said(book: Book) -> None:
     """A copy that cannot be salvaged is named with the reason, and the exit code is 1; the others are salvaged."""
     state = book.session()
