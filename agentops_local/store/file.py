@@ -61,6 +61,7 @@ class DatabaseFile:
         self._reopen = False
         self._fell_back = False
         self._complained = False
+        self._patient = True
         self._doubtful = False  # whether the WAL is on the disk: a sync of it has failed
         self._settle(path)
 
@@ -137,9 +138,13 @@ class DatabaseFile:
         """How long to wait for others: with patience as long as it may take, else for a moment. A store that could not
         be written is tried again with the next events, and they must not all wait for it."""
         self.lock.timeout = _PATIENCE if patient else _MOMENT
+        self._patient = patient
         if self._connection is not None:
-            timeout = opening.BUSY_TIMEOUT if patient else _MOMENT
-            self._connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}")
+            self._wait_as_set(self._connection)
+
+    def _wait_as_set(self, connection: sqlite3.Connection) -> None:
+        timeout = opening.BUSY_TIMEOUT if self._patient else _MOMENT
+        connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}")
 
     def set_durability(self, power: bool) -> None:
         """Lets the commits that follow survive a power cut (`synchronous=FULL`), or only the end of the process."""
@@ -214,7 +219,7 @@ class DatabaseFile:
                     break
                 time.sleep(_CHECKPOINT_PAUSE)
         finally:
-            connection.execute(f"PRAGMA busy_timeout = {int(opening.BUSY_TIMEOUT * 1000)}")
+            self._wait_as_set(connection)
         if not blocked:
             self._wal_limit = self._wal_most or WAL_SIZE
         elif grown and size > WAL_ALARM:
@@ -258,6 +263,8 @@ class DatabaseFile:
 
     def _hold(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        if not self._patient:  # else a database that cannot even be opened keeps each event waiting
+            self._wait_as_set(connection)
 
     def _reconnect(self) -> sqlite3.Connection | None:
         """The connection after a fork, without looking through the file again; None if it is another file by now. Its
