@@ -37,6 +37,10 @@ def renew(connection: sqlite3.Connection, wal_file: str) -> None:
         try:
             place = 0
             while piece := os.pread(descriptor, _PIECE, place):
+                # Asked of each piece: a fork in a signal handler closes the connection, others write, and an old piece
+                # over what they wrote left the database damaged.
+                if not connection.in_transaction:  # of a closed one already the question is an error
+                    raise sqlite3.ProgrammingError("a closed database")
                 place += os.pwrite(descriptor, piece, place)
             os.fsync(descriptor)
         finally:
