@@ -170,7 +170,8 @@ class Session(SessionFacts):
         """An agent made before the session, or for another one, takes part in this."""
         name = context.agent_names.get(agent_id)
         if name is not None:
-            self._state.agent_names[agent_id] = self._recorder.text(name)  # it was given where nothing redacts
+            # It was given where nobody redacts, nor looks whether the database can take it.
+            self._state.agent_names[agent_id] = self._recorder.text(_text(name))
 
     # Ending ----------------------------------------------------------------------------------------------------------
 

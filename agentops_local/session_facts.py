@@ -13,7 +13,7 @@ from uuid import UUID
 from agentops_local import clock, faults
 from agentops_local.analytics.totals import Totals, cost_text, duration_text, totals
 from agentops_local.forks import import_whole
-from agentops_local.recorder import writes
+from agentops_local.recorder import rows, writes
 
 if TYPE_CHECKING:
     from agentops_local.recorder.recorder import Recorder
@@ -72,7 +72,8 @@ class SessionFacts:
 
     @video.setter
     def video(self, video: str | None) -> None:
-        self._state.video, self._state.video_due = video, True
+        self._state.video_due = True
+        self._state.video = None if video is None else self._recorder.text(rows.words(video))
 
     @property
     def host_env(self) -> dict[str, Any]:

@@ -292,3 +292,17 @@ def test_an_event_made_in_a_method_and_recorded_outside(session: Session, record
 
     agentops.record(make())
     assert whose(records) == ["maker"]
+
+
+def test_an_agent_with_an_odd_name_made_before_the_session(records: Records) -> None:
+    """A name that the database cannot take as it is costs no event, whenever the agent was made."""
+
+    @agentops.track_agent(name="lone \ud800 surrogate")
+    class Odd:
+        def work(self) -> None:
+            act()
+
+    odd = Odd()
+    agentops.init()
+    odd.work()
+    assert whose(records) == ["lone \ufffd surrogate"]

@@ -4,6 +4,7 @@ import json
 import threading
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -263,6 +264,15 @@ def test_video_as_an_attribute(session: Session, records: Records) -> None:
     session.video = "b.mp4"
     session.end_session("Success")
     assert records.value("SELECT video FROM sessions") == "b.mp4"
+
+
+@pytest.mark.parametrize("video", [Path("a", "b.mp4"), "lone \ud800 surrogate", 7], ids=["path", "surrogate", "number"])
+def test_any_video_as_an_attribute(session: Session, records: Records, video: object) -> None:
+    """A session ends whatever is assigned to its video; its text is stored as the database takes it."""
+    session.video = video  # type: ignore[assignment]
+    session.end_session("Success")
+    assert records.value("SELECT end_state FROM sessions WHERE end_us IS NOT NULL") == "Success"
+    assert records.value("SELECT video FROM sessions") == str(video).replace("\ud800", "\ufffd")
 
 
 def test_a_video_that_another_process_has_set_later_stays(
