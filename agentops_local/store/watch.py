@@ -106,8 +106,12 @@ class Watch:
 
     def keeps_lost_index(self) -> bool:
         """Whether this process still has an index that it has lost in its memory. All connections of a process to a
-        database share one, each new one joins them, and the last one to be closed lets go of it."""
-        kept = self._lost_index != _GONE and _is_mapped(*self._lost_index)
+        database share one, each new one joins them, and the last one to be closed lets go of it.
+
+        Not if it is the one that is there now: once the old one is let go of, a new one is given its inode.
+        """
+        lost = self._lost_index
+        kept = lost != _GONE and _found(self._index) != lost and _is_mapped(*lost)
         if not kept:
             self._lost_index = _GONE
         return kept
