@@ -33,7 +33,7 @@ _ATTEMPTS = 3
 _NAMES = 100  # backups in one second
 _DAY = 86400  # seconds
 # What belongs to a database.
-_PARTS = ("", "-wal", "-shm", "-journal", "-generation", ".lock", ".sync.lock", ".sync.reserve")
+_PARTS = ("", "-wal", "-shm", "-journal", "-generation", ".lock", ".sync.lock", ".sync.reserve", ".repair.lock")
 
 
 class Refused(AgentOpsLocalError):

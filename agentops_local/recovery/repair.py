@@ -9,23 +9,27 @@ all the while: they notice by the file's identity that it was replaced.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from agentops_local.errors import AgentOpsLocalError, DatabaseUnusable, ForeignDatabase, StoreFault
+from agentops_local.recovery.backup import Refused
 from agentops_local.recovery.census import Census
 from agentops_local.recovery.contents import altered
 from agentops_local.recovery.pages import Image
 from agentops_local.recovery.salvage import Progress, Salvage, Salvaged
 from agentops_local.store import connection as opening
 from agentops_local.store.file import DatabaseFile
+from agentops_local.store.lock import WritersLock
 from agentops_local.store.trouble import Trouble, complaints, diagnose
 
 _DAMAGED, _SALVAGED = ".damaged-", ".salvaged-"
 _LOGS = ("-wal", "-journal")
 _COMPLAINTS = 20
+_PATIENCE = 1.0  # seconds that another repair is given to end
 
 FAULTS = (AgentOpsLocalError, sqlite3.Error, OSError)  # what may keep a copy from being salvaged
 
@@ -73,6 +77,7 @@ class Repair:
 
         Raises:
             ForeignDatabase, DatabaseTooNew: the file at the path is not ours to touch.
+            Refused: another repair is at work.
             DatabaseUnusable, StoreFault, sqlite3.Error, OSError: it could not be done.
         """
         try:
@@ -82,13 +87,30 @@ class Repair:
                 contents = self._look()
                 self.done.damage += contents
                 self.done.reindexed = not contents
-            if self.done.damage and not self.done.reindexed:
-                self._put_aside(known)
-            for copy in damaged_copies(self._path):
-                self._salvage(copy)
+            damaged = bool(self.done.damage) and not self.done.reindexed
+            if damaged or damaged_copies(self._path):
+                with self._alone():
+                    if damaged:
+                        self._put_aside(known)
+                    for copy in damaged_copies(self._path):
+                        self._salvage(copy)
         finally:
             self._close()
         return self.done
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One repair at a time: two would salvage the same copy, and the one remove the other's stage."""
+        lock = WritersLock(self._path.with_name(f"{self._path.name}.repair.lock"), _PATIENCE)
+        try:
+            lock.acquire()
+        except StoreFault:
+            raise Refused(f"another repair of {self._path} is at work: let it end") from None
+        try:
+            yield
+        finally:
+            lock.release()
+            lock.close()
 
     # The database -------------------------------------------------------------------------------------------------
 

@@ -74,6 +74,10 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA mmap_size = 0")
         if _look(connection, path) == 0:
             raise DatabaseUnusable(f"{path} holds no tables yet: record something first")
+        # Reads the schema. Of a damaged one the error may quote bytes that are no text, which no reader looks out for;
+        # other errors come again where it is used.
+        with suppress(sqlite3.DatabaseError):
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         connection.close()
         cause = _illegible(error) if isinstance(error, UnicodeDecodeError) else error

@@ -1,0 +1,62 @@
+"""Repairing where something unexpected is in the way: another repair, a schema that is no text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentops_local.analytics.checkup import Checkup
+from agentops_local.analytics.finding import Level
+from agentops_local.analytics.reading import open_reader
+from agentops_local.errors import DatabaseUnusable
+from agentops_local.recovery import repair as repairing
+from agentops_local.recovery.backup import Refused, make
+from agentops_local.recovery.repair import Repair
+from tests.recovery.old import make_old
+from tests.reliability.tools.crash import query
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A database with some sessions."""
+    path = tmp_path / "agentops.db"
+    make_old(path, 2)
+    return path
+
+
+def test_one_repair_at_a_time(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repair that comes while another is at work is refused, and takes nothing from it: the other salvages all."""
+    events = query(database, "SELECT id FROM payloads ORDER BY id")
+    with database.open("r+b") as file:
+        file.write(bytes(16))
+    monkeypatch.setattr(repairing, "_PATIENCE", 0.0)
+    refused: list[Refused] = []
+
+    def meanwhile(what: str, done: int, total: int) -> None:
+        if (what, done) == ("storing", 0) and not refused:
+            with pytest.raises(Refused, match="another repair") as error:
+                Repair(database).run()
+            refused.append(error.value)
+
+    done = Repair(database, meanwhile).run()
+    assert refused
+    assert not done.failed
+    assert query(database, "SELECT id FROM payloads ORDER BY id") == events
+    assert not Repair(database).run().copies
+
+
+def test_a_schema_that_is_no_text(database: Path) -> None:
+    """A damaged schema of which SQLite quotes what is no text is damage like any other: readers and `backup` get an
+    error of ours, `doctor` tells of it, and a repair loses nothing."""
+    events = query(database, "SELECT id FROM payloads ORDER BY id")
+    data = database.read_bytes()
+    assert data.count(b"CREATE TABLE sessions ") == 1
+    database.write_bytes(data.replace(b"CREATE TABLE sessions ", b"CREATE \xc7ABLE sessions "))
+    for use in (open_reader, make):
+        with pytest.raises(DatabaseUnusable, match="its schema cannot be read"):
+            use(database)
+    found = [finding.about for finding in Checkup(database, environ={}).run() if finding.level is Level.PROBLEM]
+    assert "database" in found
+    assert not Repair(database).run().failed
+    assert query(database, "SELECT id FROM payloads ORDER BY id") == events
