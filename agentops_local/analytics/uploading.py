@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from errno import EACCES
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,10 +127,27 @@ def reserve_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sync.reserve")
 
 
+def open_reserve(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of the reserve. In a folder like /tmp somebody may have put there a pipe, on which we would wait for
+    ever, or another name of a file of ours, which we would cut.
+
+    Raises:
+        OSError: it is not there, or not what we would have made.
+    """
+    for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    descriptor = os.open(path, flags, 0o600)
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
+        os.close(descriptor)
+        raise PermissionError(EACCES, "not what agentops-sync would have made", str(path))
+    return descriptor
+
+
 def reserved(path: Path) -> Reserved | None:
     """The room that is kept; None if there is none."""
     try:
-        with reserve_file(path).open("rb") as file:
+        with os.fdopen(open_reserve(reserve_file(path)), "rb") as file:
             whole = re.search(rb"^whole: (\d+)", file.read(len(RESERVE_HEAD) + 20), re.MULTILINE)
             return Reserved(file.seek(0, 2), int(whole[1]) if whole else 0)
     except OSError:

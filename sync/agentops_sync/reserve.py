@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC, ENOSYS, EOPNOTSUPP
 from pathlib import Path
 
-from agentops_local.analytics.uploading import RESERVE_HEAD, Reserved, reserve_file, reserved
+from agentops_local.analytics.uploading import RESERVE_HEAD, Reserved, open_reserve, reserve_file, reserved
 from agentops_local.log import logger
 from agentops_local.store.trouble import Trouble, diagnose
 
@@ -26,8 +26,6 @@ SIZE = 4 << 20  # bytes
 PIECE = 64 << 10  # a transaction of the ledger writes about ten pages
 _BLOCK = 4096  # the least that is allocated; the first says what the file is, and stays
 _PART = 4  # of the room that there is, one part at most
-
-_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Reserve:
@@ -139,7 +137,7 @@ class Reserve:
 
     @contextmanager
     def _opened(self, flags: int = 0) -> Iterator[int]:
-        descriptor = os.open(self._file, _FLAGS | flags, 0o600)
+        descriptor = open_reserve(self._file, os.O_RDWR | flags)
         try:
             yield descriptor
         finally:

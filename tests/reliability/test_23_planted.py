@@ -277,3 +277,32 @@ def test_the_daemons_lock(ground: Ground, score: Score) -> None:
     score.add(1, lost=int(ground.precious.read_bytes() != PRECIOUS))
     assert ground.precious.read_bytes() == PRECIOUS
     assert "Error" in said
+
+
+@pytest.mark.parametrize("kind", ["a link", "a hard link", "a pipe"])
+def test_the_daemons_reserve(ground: Ground, kind: str, score: Score) -> None:
+    """The reserve of agentops-sync, which grows and is cut, is no way to a file of the user's, and nobody waits for a
+    pipe in its place."""
+    from agentops_local.analytics.uploading import reserve_file, reserved
+    from agentops_sync.reserve import Reserve
+
+    ground.precious.write_bytes(PRECIOUS * 1000)
+    path = reserve_file(ground.db)
+    if kind == "a pipe":
+        os.mkfifo(path, 0o666)
+        path.chmod(0o666)
+    elif kind == "a hard link":
+        os.link(ground.precious, path)
+    else:
+        ground.link(path, ground.precious)
+
+    def act() -> object:
+        reserve = Reserve(ground.db)
+        grown, given = reserve.keep(), reserve.give_up()
+        reserve.take_back()
+        return grown, given, reserved(ground.db)
+
+    said = ground.as_victim(act)
+    score.add(1, lost=int(ground.precious.read_bytes() != PRECIOUS * 1000))
+    assert ground.precious.read_bytes() == PRECIOUS * 1000
+    assert said == "(False, False, None)"
