@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -66,6 +67,25 @@ class TestBackup:
         assert said.code == 1
         assert f"there is no folder {tmp_path}/disk" in said.err
         assert not (tmp_path / "disk").exists()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the disk is a tmpfs of Linux")
+    def test_a_full_disk(self, book: Book, tmp_path: Path) -> None:
+        """Where there is no room for the copy it is said of which folder; nothing is left there."""
+        state = book.session()
+        for number in range(20):
+            book.tool(state, params={"text": f"{number} " * 20_000})
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True).returncode:
+            pytest.skip("a tmpfs cannot be mounted here")
+        try:
+            said = call("backup", disk)
+            left = list(disk.iterdir())
+        finally:
+            subprocess.run(["umount", disk], check=True)
+        assert said.code == 1
+        assert said.err == f"Error: database or disk is full: there is no room for a copy in {disk}\n"
+        assert not left
 
     @posix
     def test_a_terminal_sees_how_far_it_is(self, book: Book) -> None:
