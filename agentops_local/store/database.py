@@ -203,10 +203,11 @@ class Database:
         """Does what an error calls for, holding the writers' lock; False if trying again now makes no sense.
 
         Of one call that fails, of the disk or for want of a descriptor, SQLite may say that the file is malformed or
-        cannot be opened. A sound file was put aside for that; so it is opened anew and looked at again first.
+        cannot be opened. A sound file was put aside for that; so it is opened anew and looked at again first. So it is
+        where somebody has removed the WAL, or its index, in the midst of opening: the program left its database for it.
         """
         trouble = diagnose(error)
-        if trouble in _FINAL and looks < _LOOKS and isinstance(error, sqlite3.Error):
+        if trouble in _FINAL and looks < _LOOKS and isinstance(error, (sqlite3.Error, FileNotFoundError)):
             self._file.close()
         elif trouble is Trouble.LOST_GROUND:
             self._file.epoch += 1

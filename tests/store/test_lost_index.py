@@ -1,8 +1,10 @@
-"""The index of the WAL is removed under more than one connection of a program."""
+"""The index of the WAL is removed at an awkward moment."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -10,6 +12,7 @@ from agentops_local.event import ToolEvent
 from agentops_local.recorder.recorder import Recorder
 from agentops_local.recorder.state import SessionState
 from agentops_local.store import database
+from agentops_local.store.watch import Watch
 from tests.reliability.tools.crash import DB, SESSION, check
 
 
@@ -31,3 +34,24 @@ def test_two_recorders_of_a_program_lose_the_index(project: Path, monkeypatch: p
     for recorder in recorders:
         recorder.close()
     check([str(event.id) for event in events], project / DB)
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_a_file_that_vanishes_while_the_database_is_opened(project: Path, suffix: str) -> None:
+    """Where the WAL or its index is removed in the midst of opening, the database is opened once more: the program does
+    not leave it for the user's data folder."""
+    recorder, state = Recorder(project / DB), SessionState(SESSION)
+    recorder.start(state)
+    recorder.close()
+
+    def meanwhile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is Watch.begin.__code__:
+            sys.setprofile(None)
+            Path(f"{project / DB}{suffix}").unlink()
+
+    sys.setprofile(meanwhile)
+    event = ToolEvent(name="step")
+    assert recorder.record(state, event, None, None)
+    assert recorder.database.path == project / DB
+    recorder.close()
+    check([str(event.id)], project / DB)
