@@ -221,8 +221,8 @@ class Eraser:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
-        except BaseException:
-            file.roll_back()
+        except BaseException as error:
+            file.roll_back(error)
             raise
         finally:
             file.lock.release()
