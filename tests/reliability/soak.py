@@ -1,6 +1,6 @@
 """The battery for as long as one likes: `make soak SECONDS=3600`.
 
-Row after row, again and again, each time from another seed and with the repetitions multiplied, until the time is up.
+Row after row in any order, again and again, each time from another seed and with the repetitions multiplied, until the time is up.
 What the rows found is added up in one scorecard, printed after each round. It goes on after a red row, and keeps what
 that said with the seed that shows it again.
 """
@@ -36,7 +36,7 @@ def main() -> None:
     rounds = 0
     while time.monotonic() < end:
         rounds += 1
-        for row in given.rows:
+        for row in random.sample(given.rows, len(given.rows)):  # else a short soak would only know the first
             if time.monotonic() >= end:
                 break
             seed = random.randrange(1 << 32)
