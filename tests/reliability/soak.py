@@ -1,8 +1,8 @@
 """The battery for as long as one likes: `make soak SECONDS=3600`.
 
-Row after row in any order, again and again, each time from another seed and with the repetitions multiplied, until the time is up.
-What the rows found is added up in one scorecard, printed after each round. It goes on after a red row, and keeps what
-that said with the seed that shows it again.
+Row after row in any order, again and again, each time from another seed and with the repetitions multiplied, until the
+time is up. What the rows found is added up in one scorecard, printed after each round. It goes on after a red row, and
+keeps what that said with the seed that shows it again.
 """
 
 from __future__ import annotations
