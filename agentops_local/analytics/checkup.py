@@ -40,10 +40,7 @@ _SHOWN = frozenset(
 )  # fmt: skip
 
 
-_REMEDY = (
-    "`agentops-local doctor --repair` puts the file aside and brings back what can be read of it; a program that "
-    "records puts it aside, too"
-)
+_REMEDY = "`agentops-local doctor --repair` puts the file aside and brings back what can be read of it"
 
 
 @dataclass
@@ -153,6 +150,8 @@ def _unusable(path: Path, error: DatabaseUnusable) -> Iterator[Finding]:
     cause = error.__cause__
     damaged = cause is not None and diagnose(cause) is Trouble.DAMAGED
     text = f"{path} cannot be read: {cause}" if damaged else str(error)
+    if not _size(path) and _size(path.with_name(f"{path.name}-wal")):
+        damaged, text = True, f"{path} is empty, and its WAL is not: what that holds is lost with the next recording"
     yield Finding(Level.PROBLEM, "database", text, {"path": str(path)})
     if damaged:
         yield Finding(Level.NOTE, "remedy", _REMEDY)

@@ -19,6 +19,7 @@ from agentops_local.errors import AgentOpsLocalError, DatabaseUnusable, ForeignD
 from agentops_local.recovery.backup import Refused
 from agentops_local.recovery.census import Census
 from agentops_local.recovery.contents import altered
+from agentops_local.recovery.log import read_wal
 from agentops_local.recovery.pages import Image
 from agentops_local.recovery.salvage import Progress, Salvage, Salvaged
 from agentops_local.store import connection as opening
@@ -119,6 +120,9 @@ class Repair:
         if not self._path.is_file():
             return []
         if self._path.stat().st_size < 512:  # less than the smallest page: SQLite takes it for a new one
+            # SQLite would throw the log away with the next use.
+            if read_wal(self._path.with_name(f"{self._path.name}-wal")).places:
+                return ["it is empty, and its WAL is not"]
             self.done.emptied = True
             return []
         try:

@@ -65,6 +65,8 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     try:
         if not path.is_file():
             raise DatabaseUnusable(f"there is no database at {path}: record something first, or name one with --db")
+        if path.stat().st_size == 0:  # SQLite would remove the WAL of an emptied file, also where it may only read
+            raise DatabaseUnusable(f"{path} holds no tables yet: record something first")
         _glance(path.resolve())
         connection = sqlite3.connect(_uri(path.resolve(), "ro"), uri=True, timeout=BUSY_TIMEOUT,
                                      isolation_level=None)  # fmt: skip

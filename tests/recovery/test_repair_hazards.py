@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,27 @@ def test_one_repair_at_a_time(database: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not done.failed
     assert query(database, "SELECT id FROM payloads ORDER BY id") == events
     assert not Repair(database).run().copies
+
+
+def test_a_file_that_was_emptied_beside_its_wal(database: Path) -> None:
+    """Of a file that was emptied, what its WAL holds is salvaged; `doctor` tells of it before a recording throws that
+    away."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("VACUUM")  # writes all pages
+        log = Path(f"{database}-wal").read_bytes()
+    events = query(database, "SELECT id FROM payloads ORDER BY id")
+    for left in ("-wal", "-shm"):
+        Path(f"{database}{left}").unlink(missing_ok=True)
+    database.write_bytes(b"")
+    Path(f"{database}-wal").write_bytes(log)
+    (found,) = [one for one in Checkup(database, environ={}).run() if one.about == "database"]
+    assert (found.level, "its WAL is not" in found.text) == (Level.PROBLEM, True)
+    done = Repair(database).run()
+    assert not done.failed
+    assert query(database, "SELECT id FROM payloads ORDER BY id") == events
+    assert Path(f"{done.copies[0].copy}-wal").read_bytes() == log
 
 
 def test_a_schema_that_is_no_text(database: Path) -> None:
