@@ -14,6 +14,7 @@ from agentops_sync import reconcile, wire
 from agentops_sync.client import JSON
 from agentops_sync.comparison import error_key
 from agentops_sync.ledger import Ledger
+from agentops_sync.outbox import Outbox
 from agentops_sync.policy import Policy
 
 _PIECE = 500  # events read at once
@@ -49,6 +50,8 @@ def adopt(ledger: Ledger, session: int, export: Mapping[str, JSON], agents: Mapp
         agents: the ids of its agents there, by their numbers here.
         policy: under which the session is uploaded now. Errors that were sent under another are not recognised.
     """
+    # It is looked once: what were noted after that would be taken for new, and errors be there twice.
+    Outbox(ledger).catch_up()
     target = ledger.target
     known = 0
     for kind in wire.KINDS:

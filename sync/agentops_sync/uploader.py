@@ -134,8 +134,6 @@ class Uploader:
         return authority
 
     def _adopt(self, delivery: Delivery, authority: Authority) -> bool:
-        # It is looked once: what were noted after that would be taken for new, and errors be there twice.
-        self.outbox.catch_up()
         export = self._calls.get(delivery, authority, "export")
         if export is None:
             return False
