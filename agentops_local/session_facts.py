@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # Seconds after which the host environment is looked at, with the next event: reading the packages and the load takes
 # tens of milliseconds, which neither init() nor the first event should pay.
 _ENVIRONMENT_AFTER = 1.0
-_MERGE = "SELECT json_patch(?, ?)"
+_MERGE = "SELECT json_patch(?, ?)"  # as any reader of the tables would merge the two
+_NOTHING = Totals(0, 0, 0, 0, 0, Decimal(0))
 
 
 class SessionFacts:
@@ -39,6 +40,7 @@ class SessionFacts:
         self._state = state
         self._recorder = recorder
         self._environment_due = time.monotonic() + _ENVIRONMENT_AFTER
+        self._last = _NOTHING  # what it amounted to when that was last read
 
     @property
     def init_timestamp(self) -> str:
@@ -77,35 +79,39 @@ class SessionFacts:
 
     @property
     def host_env(self) -> dict[str, Any]:
-        """The host environment in the classic shape; looked at now if it has not been."""
+        """The host environment in the classic shape; looked at now if it has not been. Empty, with a line in the log,
+        if the database cannot be read."""
         self._look_at_environment()
-        if self._state.environment is None:
-            return {}
-        _, lasting, moment = self._state.environment
-        # SQLite merges the two as any reader of the tables would.
-        return cast(
-            "dict[str, Any]",
-            json.loads(
-                self._recorder.read(lambda db: db.execute("SELECT json_patch(?, ?)", (lasting, moment)).fetchone()[0])
-            ),
-        )
+        if self._state.environment is not None:
+            values = self._state.environment[1:]
+            with faults.contained("reading the host environment"):
+                merged = self._recorder.read(lambda connection: connection.execute(_MERGE, values).fetchone()[0])
+                return cast("dict[str, Any]", json.loads(merged))
+        return {}
 
     def _has_environment(self, connection: sqlite3.Connection) -> bool:
         row = connection.execute("SELECT environment FROM sessions WHERE id = ?", (self._state.id,)).fetchone()
         return row is not None and row[0] is not None
 
     def _totals(self) -> Totals:
-        return self._recorder.read(lambda connection: totals(connection, self._state.id))
+        self._last = self._recorder.read(lambda connection: totals(connection, self._state.id))
+        return self._last
+
+    def _known_totals(self) -> Totals:
+        with faults.contained("reading what a session amounts to"):
+            return self._totals()
+        return self._last
 
     @property
     def token_cost(self) -> Decimal:
-        """US dollars over all processes of the session, exactly; unpriced calls count nothing."""
-        return self._totals().cost
+        """US dollars over all processes of the session, exactly; unpriced calls count nothing. If the database cannot
+        be read, what it was when that was last done, and a line in the log."""
+        return self._known_totals().cost
 
     @property
     def event_counts(self) -> dict[str, int]:
-        """Events by type, over all processes of the session."""
-        counted = self._totals()
+        """Events by type, over all processes of the session; as `token_cost` if the database cannot be read."""
+        counted = self._known_totals()
         return {kind: getattr(counted, kind) for kind in ("llms", "tools", "actions", "errors", "apis")}
 
     @property

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -154,3 +155,28 @@ def test_costs_have_six_decimals(cost: Decimal) -> None:
     else:
         assert re.fullmatch(r"\d+\.\d{6}", text)
         assert abs(Decimal(text) - cost) <= Decimal("0.0000005")
+
+
+def test_a_database_that_cannot_be_read(
+    session: Session, project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a session says of itself never raises: where the database cannot be read it is what was known last, and the
+    log has a line."""
+    agentops.record(agentops.LLMEvent(cost=0.25))
+    assert session.token_cost == Decimal("0.25")
+    assert session.host_env
+    monkeypatch.setenv("AGENTOPS_LOCAL_STRICT", "0")
+    database = project / ".agentops" / "agentops.db"
+    database.rename(database.with_name("away.db"))
+    database.mkdir()
+    assert session.token_cost == Decimal("0.25")
+    assert session.event_counts == {"llms": 1, "tools": 0, "actions": 0, "errors": 0, "apis": 0}
+    assert session.host_env == {}
+    assert session.get_analytics() is None
+    failed = [record.message for record in caplog.records if "failed" in record.message]
+    assert [message.split(" failed")[0] for message in failed] == [
+        "agentops_local: reading what a session amounts to",
+        "agentops_local: reading the host environment",
+        "agentops_local: get_analytics()",
+    ]
+    database.rmdir()
