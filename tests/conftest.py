@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.clients import forget_client
 
 pytest_plugins = ["tests.reliability.scorecard"]  # its table needs the reports of every worker
 
@@ -25,6 +28,15 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTOPS_LOCAL_STRICT", "1")
     monkeypatch.setenv("AGENTOPS_LOCAL_CREDENTIALS", str(tmp_path / "configuration" / "credentials"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_client(clean_environment: None) -> Iterator[None]:
+    """No session, no setting and no open database of another test: one that a test had left made the next, in whatever
+    folder, record into its database."""
+    forget_client()
+    yield
+    forget_client()
 
 
 @pytest.fixture

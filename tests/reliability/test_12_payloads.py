@@ -23,11 +23,11 @@ from agentops_local.serialize import FIELD_LIMIT, MEDIA_LIMIT, dump
 from agentops_local.session import Session
 from agentops_sync import wire
 from agentops_sync.policy import FULL
+from tests.clients import forget_client
 from tests.fakes.agentops_api import events as server
 from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import scaled, seed
 from tests.reliability.tools.fighting import Held, anything, labels
-from tests.sdk.conftest import forget_client
 
 EXAMPLES = 500  # of each kind of event
 SLOW = 0.05  # seconds of processor time for a value of ordinary size

@@ -17,11 +17,11 @@ import agentops_local as agentops
 from agentops_local.analytics.sessions import as_id
 from agentops_local.cli import cli
 from agentops_sync.cli import cli as sync
+from tests.clients import forget_client
 from tests.reliability.scorecard import Score
 from tests.reliability.tools.bare import message, send
 from tests.reliability.tools.crash import DB, query
 from tests.reliability.tools.hostile import IDS, Touched
-from tests.sdk.conftest import forget_client
 
 BEFORE = "f190a000-0000-7000-8000-000000000001"  # no text of the list is the beginning of it
 CANARY = "what no answer may hold"

@@ -22,8 +22,8 @@ import agentops_local as agentops
 from agentops_local.credentials import save_key
 from agentops_local.errors import DatabaseUnusable
 from agentops_local.store import location
+from tests.clients import forget_client
 from tests.reliability.scorecard import Score
-from tests.sdk.conftest import forget_client
 
 VICTIM, ATTACKER = 65534, 65533
 PRECIOUS = b"a file of the user's that is precious to him\n" * 10

@@ -18,10 +18,10 @@ from agentops_local.cli import cli, tail
 from agentops_sync.cli import cli as sync
 from agentops_sync.client import Outcome, Request, judge
 from tests.cli.calling import on_terminal
+from tests.clients import forget_client
 from tests.fakes.agentops_api import AgentOpsAPI
 from tests.reliability.scorecard import Score
 from tests.reliability.tools.hostile import TERMINAL, obeyed
-from tests.sdk.conftest import forget_client
 from tests.sync.conftest import Machines
 from tests.sync.driving import tool
 

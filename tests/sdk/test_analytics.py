@@ -100,7 +100,7 @@ def test_analytics_cover_every_process(session: Session, programs: Programs) -> 
 @given(st.lists(st.decimals(min_value=0, max_value=1000, places=12), max_size=20))
 def test_cost_sums_are_exact(costs: list[Decimal]) -> None:
     """The cost of a session is the exact sum of its calls' costs, to a millionth of a millionth of a dollar."""
-    from tests.sdk.conftest import forget_client
+    from tests.clients import forget_client
 
     forget_client()
     session = agentops.init()

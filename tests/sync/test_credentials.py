@@ -16,7 +16,7 @@ from agentops_local.config import Configuration, key_hash
 from agentops_local.credentials import WrongCredentials, credentials_file, read_keys, remember_key, save_key
 from agentops_local.errors import WrongUse
 from agentops_sync.credentials import Keys
-from tests.sdk.conftest import forget_client
+from tests.clients import forget_client
 
 ONE, TWO, THREE, FOUR = (str(UUID(int=number, version=4)) for number in range(1, 5))
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import agentops_local
 from agentops_local import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
 from agentops_local.session import Session
+from tests.clients import forget_client
 from tests.fakes.agentops_api import AgentOpsAPI
 from tests.fakes.agentops_api.wire import Answer, Request
-from tests.sdk.conftest import forget_client
 from tests.sync.running import PATIENCE, Running, query
 
 RATE = 0.28  # of the requests meet a fault
