@@ -4,7 +4,6 @@ database whenever they are asked for."""
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +22,11 @@ if TYPE_CHECKING:
 # tens of milliseconds, which neither init() nor the first event should pay.
 _ENVIRONMENT_AFTER = 1.0
 _MERGE = "SELECT json_patch(?, ?)"  # as any reader of the tables would merge the two
+# Of a session: what was told of where it runs.
+_TOLD = """
+SELECT n.fingerprint, n.host_env, coalesce(s.moment, '{}')
+FROM sessions s JOIN environments n ON n.id = s.environment WHERE s.id = ?
+"""
 _NOTHING = Totals(0, 0, 0, 0, 0, Decimal(0))
 
 
@@ -89,10 +93,6 @@ class SessionFacts:
                 return cast("dict[str, Any]", json.loads(merged))
         return {}
 
-    def _has_environment(self, connection: sqlite3.Connection) -> bool:
-        row = connection.execute("SELECT environment FROM sessions WHERE id = ?", (self._state.id,)).fetchone()
-        return row is not None and row[0] is not None
-
     def _totals(self) -> Totals:
         self._last = self._recorder.read(lambda connection: totals(connection, self._state.id))
         return self._last
@@ -145,11 +145,13 @@ class SessionFacts:
         if self._state.environment is not None:
             return
         with faults.contained("looking at the host environment"):
+            told = self._recorder.read(lambda connection: connection.execute(_TOLD, (self._state.id,)).fetchone())
+            if told is not None:  # another process of the session was faster; a forked one would look once more
+                self._state.environment = told
+                return
             import_whole("agentops_local.host_env")
             from agentops_local import __version__, host_env
 
-            if self._state.inherited and self._recorder.read(self._has_environment):
-                return  # whoever came first has told where the session runs
             opt_out = self._state.opt_out
             fingerprint = host_env.fingerprint(__version__, opt_out)
             known = self._recorder.read(

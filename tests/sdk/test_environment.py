@@ -137,6 +137,35 @@ def test_a_child_does_not_describe_its_parent(records: Records, programs: Progra
     assert records.value("SELECT count(*) FROM environments") == 1
 
 
+def test_the_host_is_looked_at_once_for_all_processes(records: Records, programs: Programs) -> None:
+    """Whichever process of a session has told where it runs, forked or joined, has told it for all: none of the others
+    looks again, and each says the same."""
+    done = programs.run(
+        """
+import os, sys
+import agentops_local as agentops
+from agentops_local import host_env
+session = agentops.init()
+agentops.record(agentops.ActionEvent("first"))
+if os.fork() == 0:
+    session.host_env
+    os._exit(0)
+os.wait()
+looked = []
+host_env.momentary = looked.append
+if os.fork() == 0:
+    session.host_env
+    os._exit(len(looked))
+assert os.wait()[1] == 0
+print(session.session_id, session.host_env["OS"]["Hostname"], looked)
+"""
+    )
+    session, host, looked = done.out.split()
+    assert (host, looked) == (hostname(), "[]")
+    joined = "import agentops_local as agentops, json; print(json.dumps(agentops.init().host_env))"
+    assert json.loads(programs.run(joined, AGENTOPS_LOCAL_SESSION=session).out) == stored(records)
+
+
 @pytest.mark.parametrize("word", ["True", "true", "1", "YES"])
 def test_opted_out_nothing_names_the_host(tmp_path: Path, word: str) -> None:
     """With AGENTOPS_ENV_DATA_OPT_OUT neither the host's name nor the working directory nor the program's name stands
