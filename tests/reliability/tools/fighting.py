@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 import agentops_local
 from agentops_local.event import ActionEvent
 from agentops_local.serialize import dump
-from tests.unit.test_serialize import Point, any_text, keys, mixture, odd, tame
+from tests.unit.hostile import Point
+from tests.unit.zoo import any_text, keys, mixture, odd, tame
 
 
 class Held(NamedTuple):

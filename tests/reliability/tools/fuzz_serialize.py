@@ -24,7 +24,8 @@ with atheris.instrument_imports(include=["agentops_local.serialize"]):
     from agentops_local import serialize
 
 from tests.reliability.tools.fighting import NASTY
-from tests.unit.test_serialize import HOSTILE, LARGE, Point, Step
+from tests.unit.hostile import Point, Step
+from tests.unit.zoo import HOSTILE, LARGE
 
 _DATABASE = sqlite3.connect(":memory:")
 _ODD: list[Callable[[], Any]] = [
