@@ -7,8 +7,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -22,6 +21,7 @@ from tests.fakes.agentops_api import AgentOpsAPI
 from tests.reliability.conftest import Spawn
 from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import DB, SESSION
+from tests.store.places import umask
 from tests.store.test_migrations import to_version_2
 from tests.sync.running import PATIENCE, Running, environment
 
@@ -36,16 +36,6 @@ say("recorded")
 order()
 session.end_session("Success")
 """
-
-
-@contextmanager
-def umask(value: int) -> Iterator[None]:
-    """Another umask, for this process and those that it starts."""
-    before = os.umask(value)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def everything(root: Path) -> dict[Path, int]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.agentops_api import AgentOpsAPI
+from tests.recorder.taping import Tape
 from tests.sync.driving import Machine
 
 Machines = Callable[..., Machine]
@@ -39,3 +40,11 @@ def machines(tmp_path: Path, api: AgentOpsAPI) -> Iterator[Machines]:
 def machine(machines: Machines) -> Machine:
     """A machine."""
     return machines()
+
+
+@pytest.fixture
+def tape(project: Path) -> Iterator[Tape]:
+    """A recorder and its session, in the project's database."""
+    tape = Tape(project / ".agentops" / "agentops.db")
+    yield tape
+    tape.recorder.close()
