@@ -108,6 +108,52 @@ CREATE TABLE messages (
 );
 CREATE UNIQUE INDEX messages_by_content ON messages (parent, hash) WHERE hash IS NOT NULL;
 
+-- Prices and budgets ------------------------------------------------------------------------------------------------------
+
+-- The price book: what was looked up once for a model, so that no later process need look it up again. A row is never
+-- changed: what turns out to be wrong gets `ended_us`, and a new row, so that every amount goes on to name its price.
+CREATE TABLE prices (
+    id        INTEGER PRIMARY KEY,
+    provider  TEXT NOT NULL,               -- as in events; '': none was named
+    model     TEXT NOT NULL,               -- as in events
+    from_us   INTEGER NOT NULL,            -- it holds for calls that began at this time or later,
+    until_us  INTEGER,                     -- and before this one; NULL: no end is known
+    rates     TEXT,                        -- JSON, US dollars for a million tokens of each kind; NULL: no price is known
+    kind      TEXT NOT NULL CHECK (kind IN ('priced', 'overridden')),
+    source    TEXT NOT NULL,               -- where it is from: 'genai-prices 0.2.3 openai/gpt-4o', 'prices.toml'
+    looked_us INTEGER NOT NULL,            -- when it was looked up
+    ended_us  INTEGER                      -- when another row took its place
+);
+CREATE INDEX prices_by_model ON prices (model, provider) WHERE ended_us IS NULL;
+
+-- Limits that hold for every process of this database.
+CREATE TABLE budgets (
+    scope    TEXT PRIMARY KEY,             -- 'project', 'day' (of UTC), or the id of a session
+    pusd     INTEGER NOT NULL CHECK (pusd >= 0),
+    unpriced TEXT NOT NULL CHECK (unpriced IN ('refuse', 'allow')), -- what becomes of calls whose price is not known
+    set_us   INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What has been spent in the scope of a budget, as far as the events up to `seq` go. A cache: it is made anew when it
+-- is gone.
+CREATE TABLE spending (
+    scope TEXT PRIMARY KEY,                -- 'project', a day ('2026-01-31'), or the id of a session
+    pusd  INTEGER NOT NULL,
+    seq   INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Calls under way that a budget was asked for: what each may cost at most, as far as one can tell beforehand.
+CREATE TABLE reservations (
+    id      INTEGER PRIMARY KEY,
+    session TEXT,                          -- its id; NULL: the call is made without one
+    pid     INTEGER NOT NULL,              -- of the process that makes the call, as in owners
+    started TEXT NOT NULL,
+    boot    TEXT NOT NULL,
+    host    TEXT,
+    at_us   INTEGER NOT NULL,
+    pusd    INTEGER NOT NULL
+);
+
 -- Events ------------------------------------------------------------------------------------------------------------------
 
 -- `seq` is the order of commits: SQLite has one writer at a time, so a reader that has seen n has seen all before it.
@@ -128,6 +174,7 @@ CREATE TABLE events (
     returns           ,                    -- payload
     logs              ,                    -- payload
     -- llms
+    provider          TEXT,                -- who answered, by the name that OpenTelemetry gives it: openai, anthropic, ...
     model             TEXT,
     prompt            INTEGER REFERENCES messages (id), -- the last message; NULL for no prompt and for []
     prompt_form       INTEGER,             -- 0: list of messages, 1: the one value itself; NULL: no prompt
@@ -139,7 +186,8 @@ CREATE TABLE events (
     cache_write_tokens INTEGER,
     reasoning_tokens  INTEGER,
     cost_pusd         INTEGER,             -- NULL: unpriced
-    cost_source       TEXT,                -- 'reported' by the program or provider; a row of the price book
+    cost_source       TEXT,                -- 'reported' by the program or the provider, 'priced', 'overridden'; NULL: unpriced
+    price             INTEGER REFERENCES prices (id), -- what it was priced by, where it was not reported
     thread_id         TEXT,
     -- actions
     screenshot        ,                    -- payload: a JSON string, URL or base64
@@ -371,8 +419,9 @@ SELECT e.seq,
            (SELECT group_concat(CASE p.type WHEN 'integer' THEN (SELECT b.text FROM blobs b WHERE b.id = p.value)
                                 ELSE p.value END, '') FROM json_each(CAST(e.details AS TEXT)) p)
        ELSE e.details END AS details,
-       e.model, e.prompt, e.prompt_form, e.completion, e.completion_form, e.prompt_tokens, e.completion_tokens,
-       e.cache_read_tokens, e.cache_write_tokens, e.reasoning_tokens, e.cost_pusd, e.cost_source, e.thread_id,
+       e.provider, e.model, e.prompt, e.prompt_form, e.completion, e.completion_form, e.prompt_tokens, e.completion_tokens,
+       e.cache_read_tokens, e.cache_write_tokens, e.reasoning_tokens, e.cost_pusd, e.cost_source, e.price,
+       e.thread_id,
        e.code, e.trigger_kind,
        CASE WHEN e.trigger_id IS NOT NULL THEN
            lower(substr(hex(e.trigger_id), 1, 8) || '-' || substr(hex(e.trigger_id), 9, 4) || '-'
@@ -406,7 +455,8 @@ SELECT id, session_id, agent_id, thread_id,
        CASE json_type(params) WHEN 'text' THEN json_extract(params, '$') ELSE params END AS params,
        CASE json_type(returns) WHEN 'text' THEN json_extract(returns, '$') ELSE returns END AS returns,
        init_timestamp, end_timestamp,
-       seq, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_source, parent_id, agent_name, extra
+       seq, provider, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_source,
+       (SELECT p.source FROM prices p WHERE p.id = price) AS price_source, parent_id, agent_name, extra
 FROM payloads WHERE kind = 'llms';
 
 -- Tool calls.

@@ -76,8 +76,11 @@ class LLMEvent(Event):
         prompt_tokens: tokens in, all of them, cached ones included; None if nobody counted.
         completion: text, or the assistant's message.
         completion_tokens: tokens out, reasoning included.
-        cost: US dollars; None if unknown.
+        cost: US dollars; None if unknown: then it is looked up (see `agentops_local.pricing`).
         model: the model's name.
+        provider: who answers, by OpenTelemetry's name for it ('openai', 'anthropic', ...).
+        cache_read_tokens, cache_write_tokens: parts of prompt_tokens that came from, or went to, the provider's cache.
+        reasoning_tokens: the part of completion_tokens that the model spent on thinking.
     """
 
     event_type: EventType | str = EventType.LLM.value
@@ -88,6 +91,10 @@ class LLMEvent(Event):
     completion_tokens: int | None = None
     cost: float | Decimal | None = None
     model: str | None = None
+    provider: str | None = field(default=None, kw_only=True)
+    cache_read_tokens: int | None = field(default=None, kw_only=True)
+    cache_write_tokens: int | None = field(default=None, kw_only=True)
+    reasoning_tokens: int | None = field(default=None, kw_only=True)
 
 
 @dataclass

@@ -23,8 +23,8 @@ FROM payloads p WHERE p.seq IN (SELECT value FROM json_each(?)) ORDER BY p.seq
 """
 
 _LLM = (
-    "model", "prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens",
-    "cost_source", "thread_id",
+    "provider", "model", "prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens",
+    "reasoning_tokens", "cost_source", "thread_id",
 )  # fmt: skip
 
 

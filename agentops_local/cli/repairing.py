@@ -29,6 +29,7 @@ _STANDINS = {
     "owners": "programs",
     "agents": "event agents",
     "environments": "host environments",
+    "prices": "prices of calls",
     "messages": "prompt parts",
     "blobs": "long texts",
 }

@@ -28,8 +28,9 @@ _PUSD = Decimal(10) ** 12
 HEAD = ("session", "owner", "agent", "id", "parent", "kind", "init_us", "end_us", "name", "params", "returns", "logs")
 COMMON = HEAD
 LLM = (
-    *HEAD, "model", "prompt_form", "completion_form", "prompt_tokens", "completion_tokens", "cost_pusd", "cost_source",
-    "thread_id", "prompt", "completion",
+    *HEAD, "provider", "model", "prompt_form", "completion_form", "prompt_tokens", "completion_tokens",
+    "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_pusd", "cost_source", "price", "thread_id",
+    "prompt", "completion",
 )  # fmt: skip
 ACTION = (*HEAD, "screenshot")
 ERROR = (*HEAD, "code", "details", "trigger_id", "trigger_kind")

@@ -347,13 +347,18 @@ def _llm(
         said, completion_form = (completion,), 1
     cost = rows.money(event.cost)
     row += [
+        rows.text(event.provider, redact),
         rows.text(event.model, redact),
         prompt_form,
         completion_form,
         rows.count(event.prompt_tokens),
         rows.count(event.completion_tokens),
+        rows.count(event.cache_read_tokens),
+        rows.count(event.cache_write_tokens),
+        rows.count(event.reasoning_tokens),
         cost,
         None if cost is None else "reported",
+        None,
         None if event.thread_id is None else rows.words(event.thread_id),
         None,
         None,

@@ -26,7 +26,7 @@ _JSON_TEXTS = {"sessions": ("moment",), "environments": ("host_env",), "events":
 _HIGHEST = 1 << 48  # no number of ours is larger; what would follow one that is could not be numbered any more
 # Columns that name a row by its number.
 _REFERENCES = {
-    "session", "owner", "agent", "prompt", "completion", "parent", "environment", "target", "event", "batch",
+    "session", "owner", "agent", "prompt", "completion", "parent", "environment", "target", "event", "batch", "price",
 }  # fmt: skip
 
 
@@ -188,6 +188,13 @@ def _environment(row: Row) -> Row:
     return row
 
 
+def _price(row: Row) -> Row:
+    rates = row[trees()["prices"].columns.index("rates")]
+    if rates is not None and not (isinstance(rates, str) and is_json(rates)):
+        raise Lost  # without them it would say that there is no price
+    return row
+
+
 def _batch(row: Row) -> Row:
     names = trees()["batches"].columns
     for name in ("events", "keys"):
@@ -201,4 +208,5 @@ def _batch(row: Row) -> Row:
 
 _OWN: dict[str, Callable[[Row], Row]] = {
     "sessions": _session, "messages": _message, "blobs": _blob, "environments": _environment, "batches": _batch,
+    "prices": _price,
 }  # fmt: skip

@@ -33,6 +33,11 @@ _KNOWN_BY: dict[str, tuple[str | None, str]] = {
         "s.session NOT IN (SELECT old FROM map_sessions)",
     ),
     "messages": (None, "s.parent IS NULL AND s.hash IS NULL"),
+    "prices": (
+        "m.provider = s.provider AND m.model = s.model AND m.from_us = s.from_us AND m.until_us IS s.until_us "
+        "AND m.rates IS s.rates AND m.kind = s.kind AND m.source = s.source AND m.looked_us = s.looked_us",
+        "0",
+    ),
     "events": (
         "m.session = (SELECT new FROM map_sessions WHERE old = s.session) AND m.id = s.id",
         "s.session NOT IN (SELECT old FROM map_sessions)",
@@ -44,13 +49,20 @@ _KNOWN_BY: dict[str, tuple[str | None, str]] = {
         "s.session NOT IN (SELECT old FROM map_sessions) OR s.target NOT IN (SELECT id FROM stage.targets)",
     ),
 }
-_BY_KEY = ("deliveries", "agent_deliveries", "uploads", "attempts", "dead_letters", "parked", "projects", "api_keys")
+_BY_KEY = (
+    "deliveries", "agent_deliveries", "uploads", "attempts", "dead_letters", "parked", "projects", "api_keys", "budgets",
+)  # fmt: skip
 _PAYLOADS = {"events": ("params", "returns", "logs", "screenshot", "details"), "messages": ("content",)}
 
 # A request keeps the count of its events; those that are lost get numbers that name nothing.
 _EVENTS = """
 (SELECT json_group_array(coalesce((SELECT new FROM map_events WHERE old = p.value), -abs(p.value)))
  FROM json_each(s.events) p)
+"""
+# What the database has learnt of a model since is newer than what the old one knew.
+_ENDED = """
+coalesce(s.ended_us, (SELECT max(m.looked_us) FROM main.prices m
+                      WHERE m.ended_us IS NULL AND m.provider = s.provider AND m.model = s.model AND m.id <= {top}))
 """
 _REVISIONS = {
     ("sessions", "revision"): "sessions", ("agents", "revision"): "agents",
@@ -238,6 +250,8 @@ class Merge:
             return f"renumbered(s.{column})"
         if (name, column) == ("batches", "events"):
             return _EVENTS
+        if (name, column) == ("prices", "ended_us"):
+            return _ENDED.format(top=self._tops["prices"])
         if name == "targets" and column.startswith("taken_"):
             return "0"  # the outbox passes over all once more, and finds noted what is noted
         if (name, column) in (("projects", "id"), ("api_keys", "project")):

@@ -3,6 +3,7 @@
 - A session keeps its id where the index still tells it. It counts as joined, so that no uploader tells a server what
   is not known here.
 - A process has the pid 0, as one that is elsewhere; what an unknown agent did was done by none.
+- What a call cost stays as it is where the price is lost by which that was found.
 - Messages at the beginning of a prompt, and long texts, are a sentence in their place.
 - What the ledger of uploads no longer tells is looked up on the server before anything is sent: `found` says so. Only
   of errors beyond what a server shows it cannot be told, and they are left for a person to decide.
@@ -38,6 +39,7 @@ SELECT owner, min(session), 0, '', '', min(init_us), max(coalesce(end_us, init_u
 WHERE owner NOT IN (SELECT seq FROM owners) GROUP BY owner
 """
 _AGENTS = "UPDATE events SET agent = NULL WHERE agent IS NOT NULL AND agent NOT IN (SELECT seq FROM agents)"
+_PRICES = "UPDATE events SET price = NULL WHERE price IS NOT NULL AND price NOT IN (SELECT id FROM prices)"
 _ENVIRONMENTS = """
 UPDATE sessions SET environment = NULL
 WHERE environment IS NOT NULL AND environment NOT IN (SELECT id FROM environments)
@@ -111,6 +113,7 @@ def complete(connection: sqlite3.Connection, copy: str) -> Counter[str]:
     made["sessions"] = _sessions(connection, f"its row was lost with the damaged database {copy}")
     made["owners"] = execute(_OWNERS).rowcount
     made["agents"] = execute(_AGENTS).rowcount
+    made["prices"] = execute(_PRICES).rowcount
     made["environments"] = execute(_ENVIRONMENTS).rowcount
     made["messages"] = _messages(connection, copy)
     made["blobs"] = _blobs(connection, copy)

@@ -9,7 +9,7 @@ from pathlib import Path
 APPLICATION_ID = 0x41474F4C  # "AGOL" in the header of the file
 VERSION = 1  # PRAGMA user_version; raised together with a migration
 
-# What the recorder writes: table and columns. A schema that is damaged may lack one, and be sound in SQLite's eyes.
+# What the recorder writes, and by what it prices: table and columns. A schema that is damaged may lack one, and be sound in SQLite's eyes.
 COLUMNS = {
     "about": "key, value",
     "blobs": "id, hash, text",
@@ -21,10 +21,11 @@ COLUMNS = {
     "owners": "seq, session, pid, started, boot, host, program, start_us, end_us, exit",
     "agents": "seq, session, id, name, revision",
     "messages": "id, parent, hash, content",
+    "prices": "id, provider, model, from_us, until_us, rates, kind, source, looked_us, ended_us",
     "events": (
-        "seq, session, id, kind, owner, agent, parent, init_us, end_us, name, params, returns, logs, model, prompt, "
-        "prompt_form, completion, completion_form, prompt_tokens, completion_tokens, cache_read_tokens, "
-        "cache_write_tokens, reasoning_tokens, cost_pusd, cost_source, thread_id, screenshot, code, details, "
+        "seq, session, id, kind, owner, agent, parent, init_us, end_us, name, params, returns, logs, provider, model, "
+        "prompt, prompt_form, completion, completion_form, prompt_tokens, completion_tokens, cache_read_tokens, "
+        "cache_write_tokens, reasoning_tokens, cost_pusd, cost_source, price, thread_id, screenshot, code, details, "
         "trigger_id, trigger_kind, extra"
     ),
     "losses": "id, at_us, pid, events, reason",

@@ -3,7 +3,7 @@
     python -m tests.reliability.tools.make_fixture
 
 It holds a row of every kind: sessions that ended, run and were joined, all kinds of events, prompts as text and as
-messages, long strings, losses, an upload in every state, projects and keys of a collector. As long as a version is not
+messages, long strings, losses, prices and limits, an upload in every state, projects and keys of a collector. As long as a version is not
 released, its fixture is made anew whenever the schema changes; once it is, its fixture stays as it is, for ever: it is
 what users have.
 """
@@ -31,6 +31,18 @@ from tests.sync.driving import Machine, error, llm, tool
 
 FOLDER = Path(__file__).parents[1] / "fixtures"
 LONG = "a text of more than two thousand characters, " * 50
+# A price that was looked up, one that took its place, a model that is not known; a limit, and what is held against it.
+PRICED = """
+INSERT INTO prices (id, provider, model, from_us, rates, kind, source, looked_us, ended_us) VALUES
+    (1, '', 'm', 0, '{"input":"1","output":"2"}', 'priced', 'genai-prices 0.2.3 openai/m', 1, 2),
+    (2, '', 'm', 0, '{"input":"1.25","output":"10"}', 'overridden', 'prices.toml', 2, NULL),
+    (3, 'openai', 'unheard of', 0, NULL, 'priced', 'genai-prices 0.2.3', 2, NULL);
+UPDATE events SET price = 2, cost_source = 'overridden', cost_pusd = 22500000
+WHERE seq = (SELECT max(seq) FROM events WHERE kind = 'llms' AND cost_pusd IS NULL);
+INSERT INTO budgets VALUES ('day', 5000000000000, 'refuse', 1);
+INSERT INTO spending VALUES ('project', 250022500000, 3);
+INSERT INTO reservations (pid, started, boot, at_us, pusd) VALUES (1, 'a start', 'a boot', 3, 1000000000);
+"""
 
 
 def fixture(version: str) -> Path:
@@ -72,6 +84,8 @@ def fill(folder: Path) -> Path:
     revoked = registry.add_key(writer, "me", local=True)
     registry.revoke_key(writer, str(revoked))
     writer.close()
+    with closing(sqlite3.connect(machine.file)) as connection:
+        connection.executescript(PRICED)
     return machine.file
 
 
