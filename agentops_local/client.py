@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from agentops_local import context, faults
@@ -20,6 +20,9 @@ from agentops_local.log import logger, set_level
 from agentops_local.recorder.recorder import Recorder
 from agentops_local.session import Session
 from agentops_local.store.location import find_database
+
+if TYPE_CHECKING:
+    from agentops_local.instrumentation.switch import Switch
 
 _MANY = "agentops_local: %d sessions are live, so %s() of the package cannot know which is meant; use the session's own"
 _NONE = "agentops_local: there is no session, so %s() does nothing; call init() or start_session() first"
@@ -55,6 +58,7 @@ class Client:
         self._initialized = False
         self._all_ended = False
         self._exit_hooked = False
+        self._switch: Switch | None = None
         self._celery_hooked = False
 
     # Settings -------------------------------------------------------------------------------------------------------
@@ -81,6 +85,10 @@ class Client:
         set_level()
         self._initialized = True
         self._all_ended = False
+        if self.config.instrument_llm_calls:
+            self._instrument()
+        else:
+            self.stop_instrumenting()
         if not self.config.auto_start_session:
             return None
         inherited_session_id = inherited_session_id or os.environ.get(SESSION_VARIABLE) or None
@@ -298,9 +306,19 @@ class Client:
         session = self._session_for("end_session")
         return None if session is None else session.end_session(end_state, end_state_reason, video)
 
+    def _instrument(self) -> None:
+        """Lets LLM calls record themselves."""
+        if self._switch is None:
+            from agentops_local.instrumentation.switch import Switch
+
+            self._switch = Switch(self.active_session)
+        self._switch.on()
+
     def stop_instrumenting(self) -> None:
         """Ends the recording of LLM calls that nobody records by hand; what the program records goes on."""
         self.config.instrument_llm_calls = False
+        if self._switch is not None:
+            self._switch.off()
 
     # The end of the process -----------------------------------------------------------------------------------------
 
