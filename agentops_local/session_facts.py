@@ -94,8 +94,13 @@ class SessionFacts:
         return {}
 
     def _totals(self) -> Totals:
-        self._last = self._recorder.read(lambda connection: totals(connection, self._state.id))
-        return self._last
+        counted = self._recorder.read(lambda connection: totals(connection, self._state.id))
+        if counted.unpriced:
+            with faults.contained("pricing LLM calls"):
+                self._recorder.price(self._state.id)
+                counted = self._recorder.read(lambda connection: totals(connection, self._state.id))
+        self._last = counted
+        return counted
 
     def _known_totals(self) -> Totals:
         with faults.contained("reading what a session amounts to"):

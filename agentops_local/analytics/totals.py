@@ -9,13 +9,14 @@ from typing import NamedTuple
 _TOTALS = """
 SELECT count(CASE kind WHEN 'llms' THEN 1 END), count(CASE kind WHEN 'tools' THEN 1 END),
        count(CASE kind WHEN 'actions' THEN 1 END), count(CASE kind WHEN 'errors' THEN 1 END),
-       count(CASE kind WHEN 'apis' THEN 1 END), coalesce(sum(cost_pusd), 0)
+       count(CASE kind WHEN 'apis' THEN 1 END), coalesce(sum(cost_pusd), 0),
+       count(CASE WHEN kind = 'llms' AND cost_pusd IS NULL THEN 1 END)
 FROM events WHERE session = (SELECT seq FROM sessions WHERE id = ?)
 """
 
 
 class Totals(NamedTuple):
-    """Events by kind, and the cost in US dollars."""
+    """Events by kind, the cost in US dollars, and the LLM calls that have no price."""
 
     llms: int
     tools: int
@@ -23,12 +24,13 @@ class Totals(NamedTuple):
     errors: int
     apis: int
     cost: Decimal
+    unpriced: int = 0
 
 
 def totals(connection: sqlite3.Connection, session_id: str) -> Totals:
     """The totals of a session; zeros for one that has no events."""
-    llms, tools, actions, errors, apis, pusd = connection.execute(_TOTALS, (session_id,)).fetchone()
-    return Totals(llms, tools, actions, errors, apis, dollars(pusd))
+    llms, tools, actions, errors, apis, pusd, unpriced = connection.execute(_TOTALS, (session_id,)).fetchone()
+    return Totals(llms, tools, actions, errors, apis, dollars(pusd), unpriced)
 
 
 def dollars(pusd: int) -> Decimal:

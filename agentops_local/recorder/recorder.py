@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from agentops_local.event import Event
+from agentops_local.forks import import_whole
+from agentops_local.pricing.book import Book
 from agentops_local.recorder import writes
 from agentops_local.recorder.payload import Encoded
 from agentops_local.recorder.prompts import PromptTree
@@ -34,6 +36,7 @@ class Recorder:
         self.database = Database(path, power)
         self._redact = redact
         self._tree = PromptTree(redact)
+        self._book = Book()
 
     def record(self, state: SessionState, event: Event, agent_id: str | None, parent: bytes | None) -> bool:
         """Commits an event to a session.
@@ -45,7 +48,9 @@ class Recorder:
         Returns:
             True once it is committed; False if it is kept in memory for now.
         """
-        write = writes.event_write(state, event, agent_id, parent, self._redact, self._tree, self.database.epoch)
+        write = writes.event_write(
+            state, event, agent_id, parent, self._redact, self._tree, self.database.epoch, self._book
+        )
         done = self.database.write(write)
         if done and isinstance(write, writes.LLMWrite):
             write.remember()
@@ -63,6 +68,14 @@ class Recorder:
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Runs a short query."""
         return self.database.read(query)
+
+    def price(self, session_id: str) -> None:
+        """Prices the calls of a session that are not priced yet."""
+        import_whole("agentops_local.pricing.catch_up")
+        from agentops_local.pricing.access import OfProgram
+        from agentops_local.pricing.catch_up import catch_up
+
+        catch_up(OfProgram(self.database), session=session_id)
 
     def close(self) -> None:
         """Writes what waits and closes the database; the next event opens it again."""

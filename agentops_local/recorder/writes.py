@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple, cast
 
 from agentops_local import clock
 from agentops_local.event import ErrorEvent, Event, LLMEvent
+from agentops_local.pricing.book import Book
+from agentops_local.pricing.rates import Tokens, amount
 from agentops_local.recorder import rows
 from agentops_local.recorder.ground import agent, environment, ground, name_agent, update
 from agentops_local.recorder.payload import Recipe, place
@@ -19,6 +22,12 @@ _ERROR_AT = "SELECT 1 FROM events WHERE kind = 'errors' AND session = ? AND init
 _SESSION = "SELECT 1 FROM sessions WHERE seq = ?"
 _UNNAMED = "Unnamed agent"
 _INIT_US = rows.HEAD.index("init_us")
+_PROVIDER, _MODEL, _COST, _SOURCE, _PRICE = (
+    rows.LLM.index(name) for name in ("provider", "model", "cost_pusd", "cost_source", "price")
+)
+_COUNTS = itemgetter(
+    *(rows.LLM.index(f"{kind}_tokens") for kind in ("prompt", "completion", "cache_read", "cache_write", "reasoning"))
+)
 
 
 class EventWrite:
@@ -105,13 +114,14 @@ class LLMWrite(EventWrite):
     epoch that is over, the prompt is found or written anew from its first message.
     """
 
-    __slots__ = ("_base", "_common", "_completion", "_epoch", "_kept", "_messages", "_new", "_nodes", "_tree")
+    __slots__ = ("_base", "_book", "_common", "_completion", "_epoch", "_kept", "_messages", "_new", "_nodes", "_tree")
 
     def __init__(
         self, state: SessionState, agent_id: str | None, row: list[rows.Value], tree: PromptTree,
-        messages: Sequence[object], completion: tuple[object, ...], epoch: int,
+        messages: Sequence[object], completion: tuple[object, ...], epoch: int, book: Book | None = None,
     ) -> None:  # fmt: skip
         super().__init__(state, agent_id, rows.INSERT_LLM, row)
+        self._book = book  # None: it needs no price
         self.single_in = 0
         self._tree = tree
         self._messages = messages
@@ -146,7 +156,20 @@ class LLMWrite(EventWrite):
         row = self._row
         row[-2] = last
         row[-1] = nodes[-1] if self._completion else None
+        if self._book is not None:
+            self._price(connection, epoch, self._book)
         self._insert(connection, known)
+
+    def _price(self, connection: sqlite3.Connection, epoch: int, book: Book) -> None:
+        """What it costs, if the book knows the model. Else it is looked up when somebody wants to know."""
+        row = self._row
+        at_us = cast("int", row[_INIT_US])
+        price = book.price(connection, epoch, cast("str", row[_PROVIDER] or ""), cast("str", row[_MODEL]), at_us)
+        pusd = None
+        if price is not None and price.rates is not None:
+            pusd = amount(price.rates, Tokens(*_COUNTS(row)), at_us)
+        row[_COST] = pusd
+        row[_SOURCE], row[_PRICE] = (None, None) if price is None or pusd is None else (price.kind, price.id)
 
     def remember(self) -> None:
         """After the commit: the next prompt of this conversation will begin like this one."""
@@ -303,12 +326,12 @@ def _end(connection: sqlite3.Connection, known: Place, state: SessionState) -> b
 
 def event_write(
     state: SessionState, event: Event, agent_id: str | None, parent: bytes | None, redact: rows.Redact,
-    tree: PromptTree, epoch: int,
+    tree: PromptTree, epoch: int, book: Book | None = None,
 ) -> EventWrite:  # fmt: skip
-    """An event as the write that stores it."""
+    """An event as the write that stores it; an LLM call is priced by the book."""
     row = rows.common_row(event, parent, redact)
     if isinstance(event, LLMEvent):
-        return _llm(state, event, agent_id, row, redact, tree, epoch)
+        return _llm(state, event, agent_id, row, redact, tree, epoch, book)
     name = rows.HEAD.index("name")
     if isinstance(event, ErrorEvent):
         row[name] = rows.text(event.error_type, redact)
@@ -331,7 +354,7 @@ def event_write(
 
 def _llm(
     state: SessionState, event: LLMEvent, agent_id: str | None, row: list[rows.Value], redact: rows.Redact,
-    tree: PromptTree, epoch: int,
+    tree: PromptTree, epoch: int, book: Book | None,
 ) -> LLMWrite:  # fmt: skip
     prompt, completion = event.prompt, event.completion
     messages: Sequence[object] = ()
@@ -363,4 +386,6 @@ def _llm(
         None,
         None,
     ]
-    return LLMWrite(state, agent_id, row, tree, messages, said, epoch)
+    if cost is not None or row[_MODEL] is None:
+        book = None  # the figure that was reported stands
+    return LLMWrite(state, agent_id, row, tree, messages, said, epoch, book)

@@ -50,7 +50,8 @@ _KNOWN_BY: dict[str, tuple[str | None, str]] = {
     ),
 }
 _BY_KEY = (
-    "deliveries", "agent_deliveries", "uploads", "attempts", "dead_letters", "parked", "projects", "api_keys", "budgets",
+    "deliveries", "agent_deliveries", "uploads", "attempts", "dead_letters", "parked", "projects", "api_keys",
+    "budgets",
 )  # fmt: skip
 _PAYLOADS = {"events": ("params", "returns", "logs", "screenshot", "details"), "messages": ("content",)}
 

@@ -9,7 +9,8 @@ from pathlib import Path
 APPLICATION_ID = 0x41474F4C  # "AGOL" in the header of the file
 VERSION = 1  # PRAGMA user_version; raised together with a migration
 
-# What the recorder writes, and by what it prices: table and columns. A schema that is damaged may lack one, and be sound in SQLite's eyes.
+# What the recorder writes, and by what it prices: table and columns. A schema that is damaged may lack one, and be
+# sound in SQLite's eyes.
 COLUMNS = {
     "about": "key, value",
     "blobs": "id, hash, text",

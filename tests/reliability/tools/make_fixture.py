@@ -3,9 +3,9 @@
     python -m tests.reliability.tools.make_fixture
 
 It holds a row of every kind: sessions that ended, run and were joined, all kinds of events, prompts as text and as
-messages, long strings, losses, prices and limits, an upload in every state, projects and keys of a collector. As long as a version is not
-released, its fixture is made anew whenever the schema changes; once it is, its fixture stays as it is, for ever: it is
-what users have.
+messages, long strings, losses, prices and limits, an upload in every state, projects and keys of a collector. As long
+as a version is not released, its fixture is made anew whenever the schema changes; once it is, its fixture stays as it
+is, for ever: it is what users have.
 """
 
 from __future__ import annotations
