@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from agentops_local.decorators import record_tool as record_tool
     from agentops_local.enums import EndState as EndState
     from agentops_local.enums import EventType as EventType
+    from agentops_local.errors import BudgetExceeded as BudgetExceeded
     from agentops_local.event import ActionEvent as ActionEvent
     from agentops_local.event import ErrorEvent as ErrorEvent
     from agentops_local.event import Event as Event
     from agentops_local.event import LLMEvent as LLMEvent
     from agentops_local.event import ToolEvent as ToolEvent
     from agentops_local.functions import add_tags as add_tags
+    from agentops_local.functions import budget as budget
     from agentops_local.functions import configure as configure
     from agentops_local.functions import create_agent as create_agent
     from agentops_local.functions import end_all_sessions as end_all_sessions
@@ -47,8 +49,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _FUNCTIONS = (
-    "add_tags configure create_agent end_all_sessions end_session get_api_key get_session init record set_api_key "
-    "set_parent_key set_tags start_session stop_instrumenting"
+    "add_tags budget configure create_agent end_all_sessions end_session get_api_key get_session init record "
+    "set_api_key set_parent_key set_tags start_session stop_instrumenting"
 )
 _HOMES = {
     "functions": _FUNCTIONS,
@@ -57,6 +59,7 @@ _HOMES = {
     "client": "Client",
     "config": "Configuration",
     "enums": "EndState EventType",
+    "errors": "BudgetExceeded",
     "event": "ActionEvent ErrorEvent Event LLMEvent ToolEvent",
     "session": "Session",
     "partners.langchain_callback_handler": "AsyncLangchainCallbackHandler LangchainCallbackHandler",

@@ -3,26 +3,29 @@ global state of the SDK."""
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from agentops_local import context, faults
 from agentops_local.clock import new_id
 from agentops_local.config import SESSION_VARIABLE, Configuration, tag_list
-from agentops_local.errors import WrongUse, shown
+from agentops_local.errors import BudgetExceeded, WrongUse, shown
 from agentops_local.event import ErrorEvent, Event
+from agentops_local.exits import Exits, remember_ctrl_c, uncaught
 from agentops_local.log import logger, set_level
 from agentops_local.recorder.recorder import Recorder
 from agentops_local.session import Session
 from agentops_local.store.location import find_database
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from agentops_local.instrumentation.switch import Switch
+    from agentops_local.spending.purse import Purse, Reservation
+    from agentops_local.store.database import Database
 
 _MANY = "agentops_local: %d sessions are live, so %s() of the package cannot know which is meant; use the session's own"
 _NONE = "agentops_local: there is no session, so %s() does nothing; call init() or start_session() first"
@@ -57,9 +60,9 @@ class Client:
         self._recorders: dict[tuple[object, ...], Recorder] = {}
         self._initialized = False
         self._all_ended = False
-        self._exit_hooked = False
+        self._exits = Exits(self._at_exit, self._after_fork)
         self._switch: Switch | None = None
-        self._celery_hooked = False
+        self._purses: dict[Database, Purse] = {}
 
     # Settings -------------------------------------------------------------------------------------------------------
 
@@ -145,7 +148,7 @@ class Client:
         if not self._initialized:
             logger.warning("agentops_local: call init() before start_session()")
             return None
-        self._hook_exit()
+        self._exits.hook()
         with self._one_at_a_time:  # the first events of several threads join a session together, not each on its own
             return self._start(tags, inherited_session_id)
 
@@ -311,8 +314,49 @@ class Client:
         if self._switch is None:
             from agentops_local.instrumentation.switch import Switch
 
-            self._switch = Switch(self.active_session)
+            self._switch = Switch(self.active_session, self._gate)
         self._switch.on()
+
+    # Budgets ---------------------------------------------------------------------------------------------------------
+
+    def budget(self, usd: float | Decimal | str | None, scope: str = "session", unpriced: str = "refuse") -> None:
+        """Sets a limit, as `agentops_local.budget` does."""
+        from agentops_local.spending.limits import limit
+
+        given = limit(usd or 0, scope, unpriced)
+        session = self.active_session()
+        if scope == "session":
+            if session is None:
+                raise WrongUse("a budget of the session needs one: call init() first, or use scope='project' or 'day'")
+            scope = str(session.session_id)
+        self._purse(session).set(scope, None if usd is None else given)
+
+    def _purse(self, session: Session | None) -> Purse:
+        from agentops_local.spending.limits import from_environment
+        from agentops_local.spending.purse import Purse
+
+        database = (self._recorder() if session is None else session._recorder).database
+        purse = self._purses.get(database)
+        if purse is None:
+            try:
+                default = from_environment(os.environ)
+            except WrongUse as error:  # a slip in the environment must not stop the program
+                logger.warning("agentops_local: %s; there is no such budget", error)
+                default = None
+            purse = self._purses[database] = Purse(database, default)
+        return purse
+
+    def _gate(self, provider: str, arguments: Mapping[str, Any], prompt: object) -> Reservation | None:
+        """Lets a call pass, or not: the budgets of the database say whether it may cost what it may cost."""
+        try:
+            session = self.active_session()
+            session_id = None if session is None else str(session.session_id)
+            return self._purse(session).reserve(session_id, provider, arguments, prompt)
+        except BudgetExceeded:
+            raise
+        except Exception as fault:  # noqa: BLE001 - a border: a budget that cannot be read stops no call
+            faults.report(fault, "looking at the budgets")
+            return None
 
     def stop_instrumenting(self) -> None:
         """Ends the recording of LLM calls that nobody records by hand; what the program records goes on."""
@@ -322,48 +366,11 @@ class Client:
 
     # The end of the process -----------------------------------------------------------------------------------------
 
-    def _hook_exit(self) -> None:
-        if self._exit_hooked:
-            return
-        self._exit_hooked = True
-        atexit.register(self._at_exit)
-        self._hook_worker_exit()
-        self._hook_celery()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=self._before_fork, after_in_child=self._after_fork)
-
-    def _before_fork(self) -> None:
-        """A forked worker of `multiprocessing` leaves by os._exit, without atexit, but runs the finalizers that were
-        registered after its start; the module is only used if the program has loaded it."""
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None and not getattr(self, "_worker_hooked", False):
-            self._worker_hooked = True
-            util.register_after_fork(self, Client._hook_worker_exit)
-        self._hook_celery()
-
-    def _hook_celery(self) -> None:
-        """The children of a celery pool leave by os._exit as well, and run nothing but those who listen to celery's
-        signal: without it, each that is recycled would look as if it had been killed."""
-        signals = sys.modules.get("celery.signals")
-        shutdown = getattr(signals, "worker_process_shutdown", None)  # None too while another thread imports it
-        if shutdown is not None and not self._celery_hooked:
-            self._celery_hooked = True
-            shutdown.connect(self._leave_pool, weak=False)
-
-    def _leave_pool(self, **_: object) -> None:
-        self._at_exit()
-
     def _after_fork(self) -> None:
         Client._one_at_a_time = threading.RLock()  # another thread of the parent may have held it, and is not here
 
-    def _hook_worker_exit(self) -> None:
-        util = sys.modules.get("multiprocessing.util")
-        workers = sys.modules.get("multiprocessing.process")
-        if util is not None and workers is not None and workers.parent_process() is not None:
-            util.Finalize(None, self._at_exit, exitpriority=0)
-
     def _at_exit(self) -> None:
-        crash = _uncaught()
+        crash = uncaught()
         for session in list(self._sessions):
             with faults.contained("ending a session at exit"):
                 session._exit_process(crash)
@@ -371,25 +378,7 @@ class Client:
             with faults.contained("closing the database at exit"):
                 recorder.close()
         if isinstance(crash, KeyboardInterrupt):
-            _remember_ctrl_c()
-
-
-def _uncaught() -> BaseException | None:
-    """The exception that ends this program, if one does. Python itself keeps it in `sys` when it prints it, so nobody's
-    excepthook has to be replaced; an interactive session keeps its last error there as well, and goes on."""
-    if hasattr(sys, "ps1") or sys.flags.interactive or "ipykernel" in sys.modules:
-        return None
-    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    return error if isinstance(error, BaseException) else None
-
-
-def _remember_ctrl_c() -> None:
-    """Python forgets that Ctrl-C has ended the program whenever a text is evaluated, as a NamedTuple does in a module
-    that is loaded at the exit; then the exit status would be 1, and a shell's loop would go on."""
-    try:
-        exec("raise KeyboardInterrupt")  # noqa: S102 - our own text
-    except KeyboardInterrupt:
-        pass
+            remember_ctrl_c()
 
 
 def _session_uuid(session_id: str | UUID) -> UUID:

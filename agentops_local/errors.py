@@ -5,10 +5,12 @@ AgentOpsLocalError
 ├── DatabaseUnusable                this file cannot serve as the database; the message says why and what to do
 │   ├── DatabaseTooNew              it was written by a newer version of agentops_local
 │   └── ForeignDatabase             it is an SQLite file of another program, or no SQLite file at all
-└── StoreFault                      the database could not be written now (disk full, lock held too long, ...)
+├── StoreFault                      the database could not be written now (disk full, lock held too long, ...)
+└── BudgetExceeded                  a call would cost more than a budget has left; it is not made
 
-None of them reaches the user's program from `record()` or a decorator: there a fault of ours is logged, counted and
-shown by `agentops-local doctor` (see `agentops_local.faults`). Reading functions and the command line do raise them.
+None of them reaches the user's program from `record()`, a decorator or an LLM call, but for BudgetExceeded, which is
+what a budget is for: a fault of ours is logged, counted and shown by `agentops-local doctor` (see
+`agentops_local.faults`). Reading functions and the command line do raise them.
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ class ForeignDatabase(DatabaseUnusable):
 
 class StoreFault(AgentOpsLocalError):
     """The database could not be written at this moment."""
+
+
+class BudgetExceeded(AgentOpsLocalError):
+    """An LLM call was not made: it may cost more than a budget has left, or nobody knows what it costs."""
 
 
 def shown(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from decimal import Decimal
 from uuid import UUID
 
 from agentops_local.client import Client
@@ -129,6 +130,21 @@ def set_tags(tags: Iterable[str] | str) -> None:
 def create_agent(name: str, agent_id: str | UUID | None = None) -> str | None:
     """Makes an agent known to the session; returns its id."""
     return Client().create_agent(name, agent_id)
+
+
+def budget(usd: float | Decimal | str | None, scope: str = "session", unpriced: str = "refuse") -> None:
+    """Sets a limit that all processes of the database keep. Before each LLM call that records itself, what it may
+    cost is held against what is spent and what calls under way may cost; one that does not fit is not made.
+
+    Args:
+        usd: US dollars; None ends the limit.
+        scope: 'session' (the active one), 'project' (everything in the database) or 'day' (each day of UTC).
+        unpriced: what becomes of a call whose price is not known: 'refuse', or 'allow'.
+
+    Raises:
+        WrongUse: (a ValueError) for an amount, scope or policy that is none, or if there is no session to limit.
+    """
+    Client().budget(usd, scope, unpriced)
 
 
 def get_session(session_id: str | UUID) -> Session | None:

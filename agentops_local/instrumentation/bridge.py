@@ -148,11 +148,18 @@ class Bridge(SpanProcessor):
     def end(self, span: ReadableSpan) -> None:
         """Records what a span says, unless another tells of the same."""
         begun = self._open.pop(_number(span) or 0, None)
-        if begun is None or begun.session is None or not self.is_on:
+        if begun is None:
             return
         reading = families.read(span.attributes or {}, span.name)
-        if reading is None:
-            return
+        try:
+            if reading is not None and begun.session is not None and self.is_on:
+                self._end(begun, reading, span)
+        finally:
+            if begun.call is not None:
+                said = reading is not None and reading.completion is not None
+                begun.call.settle(begun.event_id, span.status.status_code is StatusCode.ERROR and not said)
+
+    def _end(self, begun: Open, reading: Reading, span: ReadableSpan) -> None:
         if reading.kind == "llms":
             if begun.is_frame or (not begun.ours and _inside_ours(begun)):
                 return

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from agentops_local.context import bound
 from agentops_local.instrumentation.reading import Reading
 from agentops_local.instrumentation.spelling import spell
+
+if TYPE_CHECKING:
+    from agentops_local.spending.purse import Reservation
 
 
 @dataclass
@@ -30,6 +35,7 @@ class Call:
         attempts: what the library sent for it, in order: HTTP status or the name of an error, and seconds.
         body: the answer as it came, in pieces, where it is read letter by letter.
         is_claimed: whether a span tells of it.
+        reservation: what a budget has set aside for it.
     """
 
     shape: Shape
@@ -37,16 +43,31 @@ class Call:
     attempts: list[dict[str, Any]] = field(default_factory=list)
     body: list[bytes] = field(default_factory=list)
     is_claimed: bool = False
+    reservation: Reservation | None = None
+
+    def prompt(self) -> Any:
+        """Its prompt; None if it was not given by name."""
+        return self.shape.prompt(self.arguments)
 
     def complete(self, reading: Reading) -> None:
         """Adds to what a span says what is known better here."""
-        prompt = self.shape.prompt(self.arguments)
+        prompt = self.prompt() if self.shape.is_chat else None
         if prompt is not None:
             reading.prompt = prompt
         if self.body:
             spell(reading.completion, b"".join(self.body))
         if len(self.attempts) > 1:
             reading.returns = {**(reading.returns or {}), "attempts": self.attempts}
+
+    def settle(self, event_id: UUID | None, is_free: bool) -> None:
+        """Gives back what a budget has set aside.
+
+        Args:
+            event_id: of the event that it has become, if it has.
+            is_free: it has failed before the model said anything.
+        """
+        if self.reservation is not None:
+            self.reservation.settle(event_id, is_free)
 
 
 @dataclass(frozen=True)
@@ -57,11 +78,13 @@ class Shape:
         names: the parameters that may be iterators and hold the prompt, the first that is given counts.
         system: the parameter that holds a system prompt, if there is one apart.
         is_spelled: whether the answer has the format of OpenAI's chat, in which arguments of tools are text.
+        is_chat: whether the prompt is recorded as it is given; else as a span retells it.
     """
 
     names: tuple[str, ...]
     system: str | None = None
     is_spelled: bool = False
+    is_chat: bool = True
 
     def taken(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """What of the arguments is the prompt, as it is now: the program may go on with its list of messages before a
@@ -82,6 +105,7 @@ class Shape:
 _OPENAI_CHAT, _CHAT = Shape(("messages",), is_spelled=True), Shape(("messages",))
 _RESPONSE, _EMBEDDING = Shape(("input",), "instructions"), Shape(("input",))
 _ANTHROPIC = Shape(("messages",), "system")
+_GEMINI = Shape(("contents",), is_chat=False)
 
 # Functions whose prompt is plain data in the shape of a chat, or nearly so. Others are recorded as their spans tell.
 GUARDED: dict[str, tuple[tuple[str, str, Shape], ...]] = {
@@ -96,6 +120,10 @@ GUARDED: dict[str, tuple[tuple[str, str, Shape], ...]] = {
         ("anthropic.resources.messages", f"{kind}Messages.{name}", _ANTHROPIC)
         for kind in ("", "Async") for name in ("create", "stream", "parse")
     ),
+    "google-genai": tuple(
+        ("google.genai.models", f"{kind}Models.{name}", _GEMINI)
+        for kind in ("", "Async") for name in ("generate_content", "generate_content_stream", "embed_content")
+    ),
     "groq": tuple(
         ("groq.resources.chat.completions", f"{kind}Completions.create", _OPENAI_CHAT) for kind in ("", "Async")
     ),
@@ -108,6 +136,13 @@ GUARDED: dict[str, tuple[tuple[str, str, Shape], ...]] = {
     "ollama": tuple(("ollama._client", f"{kind}Client.chat", _CHAT) for kind in ("", "Async")),
     "litellm": (("litellm", "completion", _CHAT), ("litellm", "acompletion", _CHAT)),
 }  # fmt: skip
+
+# How OpenTelemetry calls who answers, where it is not the library's own name.
+_PROVIDERS = {"google-genai": "gcp.gen_ai", "mistralai": "mistral_ai"}
+
+# Lets a call pass, or raises: told the arguments of the call and its prompt; a gate also who answers.
+Ask = Callable[[Mapping[str, Any], object], "Reservation | None"]
+Gate = Callable[[str, Mapping[str, Any], object], "Reservation | None"]
 
 _current: ContextVar[Call | None] = ContextVar("agentops_local_llm_call", default=None)
 
@@ -131,10 +166,12 @@ class Guards:
 
     Args:
         library: its distribution.
+        gate: asked before each call.
     """
 
-    def __init__(self, library: str) -> None:
+    def __init__(self, library: str, gate: Gate) -> None:
         self._library = library
+        self._gate = gate
         self._placed: list[tuple[Any, str, Any, Any]] = []
 
     def place(self) -> None:
@@ -149,9 +186,16 @@ class Guards:
                 owner = getattr(owner, step, None)
             found = inspect.getattr_static(owner, name, None)
             if callable(found):
-                guarded = guard(found, shape, inspect.isclass(owner))
+                guarded = guard(found, shape, inspect.isclass(owner), self._ask)
                 setattr(owner, name, guarded)
                 self._placed.append((owner, name, found, guarded))
+
+    def _ask(self, arguments: Mapping[str, Any], prompt: object) -> Reservation | None:
+        provider = _PROVIDERS.get(self._library, self._library)
+        if provider == "litellm":  # its models are named with who answers
+            provider, _, model = str(arguments.get("model")).rpartition("/")
+            arguments = {**arguments, "model": model}
+        return self._gate(provider, arguments, prompt)
 
     def remove(self) -> None:
         """Takes them away. One that something else has been put around since lets everything pass."""
@@ -162,7 +206,7 @@ class Guards:
         self._placed.clear()
 
 
-def guard(function: Any, shape: Shape, is_method: bool) -> Callable[..., Any]:
+def guard(function: Any, shape: Shape, is_method: bool, ask: Ask) -> Callable[..., Any]:
     """A function that notes how it is called. What it returns, and what it raises, is the function's own.
 
     Args:
@@ -170,6 +214,7 @@ def guard(function: Any, shape: Shape, is_method: bool) -> Callable[..., Any]:
             wants to be bound as one gets it from an instance.
         shape: where its prompt is.
         is_method: whether it stands in a class.
+        ask: is asked before each call, and may refuse it.
     """
 
     def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -177,26 +222,18 @@ def guard(function: Any, shape: Shape, is_method: bool) -> Callable[..., Any]:
             return function.__get__(args[0], type(args[0]))(*args[1:], **kwargs)
         return function(*args, **kwargs)
 
-    def begin(kwargs: dict[str, Any]) -> Call:
-        for name in shape.names:
-            if name in kwargs:
-                kwargs[name] = listed(kwargs[name])
-        outer = _current.get()
-        # What an outer function of a library does by an inner one is one call: they count its attempts together.
-        return Call(shape, shape.taken(kwargs), [] if outer is None else outer.attempts)
-
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         if guarded.__agentops_off__:  # type: ignore[attr-defined]
             return call(args, kwargs)
-        with bound(_current, begin(kwargs)):
+        with _under_way(_begun(shape, kwargs, ask)):
             return call(args, kwargs)
 
     @functools.wraps(function)
     async def guarded_async(*args: Any, **kwargs: Any) -> Any:
         if guarded_async.__agentops_off__:  # type: ignore[attr-defined]
             return await call(args, kwargs)
-        with bound(_current, begin(kwargs)):
+        with _under_way(_begun(shape, kwargs, ask)):
             return await call(args, kwargs)
 
     is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
@@ -205,8 +242,31 @@ def guard(function: Any, shape: Shape, is_method: bool) -> Callable[..., Any]:
     return made
 
 
+def _begun(shape: Shape, kwargs: dict[str, Any], ask: Ask) -> Call:
+    for name in shape.names:
+        if name in kwargs:
+            kwargs[name] = listed(kwargs[name])
+    outer = _current.get()
+    if outer is not None:  # what a function of a library does by another one is one call, and counted together
+        return Call(shape, shape.taken(kwargs), outer.attempts)
+    call = Call(shape, shape.taken(kwargs))
+    call.reservation = ask(kwargs, call.prompt())
+    return call
+
+
+@contextmanager
+def _under_way(call: Call) -> Iterator[None]:
+    """Makes a call the current one. If no span tells of it, it is settled at its end."""
+    is_free = True
+    try:
+        with bound(_current, call):
+            yield
+        is_free = False
+    finally:
+        if not call.is_claimed:
+            call.settle(None, is_free)
+
+
 def listed(given: Any) -> Any:
-    """A one-shot iterator as a list; everything else as it is."""
-    if isinstance(given, (str, bytes, Mapping, Sequence)) or not isinstance(given, Iterable):
-        return given
-    return list(given) if isinstance(given, Iterator) or not hasattr(given, "__len__") else given
+    """What can be read only once, as a list; everything else as it is."""
+    return list(given) if isinstance(given, Iterator) else given

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
     from agentops_local.instrumentation.bridge import Bridge
+    from agentops_local.instrumentation.guard import Gate
     from agentops_local.session import Session
 
 MODULES = ("httpx", "httpx2")  # openai 3 and anthropic 2 have moved to the second
@@ -30,10 +31,12 @@ class Switch:
 
     Args:
         active_session: tells the session of the code that runs.
+        gate: lets a call pass, or raises.
     """
 
-    def __init__(self, active_session: Callable[[], Session | None]) -> None:
+    def __init__(self, active_session: Callable[[], Session | None], gate: Gate) -> None:
         self._active_session = active_session
+        self._gate = gate
         self._is_on = False
         self._imports = Imports()
         self._taken: dict[str, object] = {}  # what was seen to, or is being seen to
@@ -86,7 +89,7 @@ class Switch:
             for candidate in usable(library):
                 instrumentor = self._instrument(candidate, library)
                 if instrumentor is not None:
-                    guards = Guards(library.distribution)
+                    guards = Guards(library.distribution, self._gate)
                     guards.place()
                     self._undo += [instrumentor.uninstrument, guards.remove]
                     return

@@ -76,6 +76,7 @@ class Sources:
             connection.execute(NOTE, ("priced_toml", self.overrides.edition))
         if newer or other:
             connection.execute(NOTE, ("priced_seq", 0))
+            connection.execute("DELETE FROM spending")  # what is kept there was summed before these had their price
 
 
 def write(connection: sqlite3.Connection, key: Key, kind: str, found: Iterable[Found]) -> None:
