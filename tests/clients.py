@@ -13,6 +13,7 @@ def forget_client() -> None:
     """Ends what the process knows of sessions, as if the library had just been imported."""
     client, Client._instance = Client._instance, None
     if client is not None:
+        client.stop_instrumenting()
         for session in client._sessions:
             session.is_running = False
         for recorder in client._recorders.values():

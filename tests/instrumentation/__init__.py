@@ -1,0 +1,1 @@
+"""LLM calls recorded by themselves."""
