@@ -150,16 +150,23 @@ class Bridge(SpanProcessor):
         begun = self._open.pop(_number(span) or 0, None)
         if begun is None:
             return
+        call = begun.call
+        if call is not None and call.shape.is_early and call.is_flowing:
+            call.then = lambda: self._finish(begun, span, clock.now_us())
+        else:
+            self._finish(begun, span, (span.end_time or span.start_time or 0) // 1000)
+
+    def _finish(self, begun: Open, span: ReadableSpan, end_us: int) -> None:
         reading = families.read(span.attributes or {}, span.name)
         try:
             if reading is not None and begun.session is not None and self.is_on:
-                self._end(begun, reading, span)
+                self._end(begun, reading, span, end_us)
         finally:
             if begun.call is not None:
                 said = reading is not None and reading.completion is not None
                 begun.call.settle(begun.event_id, span.status.status_code is StatusCode.ERROR and not said)
 
-    def _end(self, begun: Open, reading: Reading, span: ReadableSpan) -> None:
+    def _end(self, begun: Open, reading: Reading, span: ReadableSpan, end_us: int) -> None:
         if reading.kind == "llms":
             if begun.is_frame or (not begun.ours and _inside_ours(begun)):
                 return
@@ -167,16 +174,16 @@ class Bridge(SpanProcessor):
             _tell_frames(begun)
         if begun.call is not None:
             begun.call.complete(reading)
-        self._record(begun, reading, span)
+        self._record(begun, reading, span, end_us)
 
-    def _record(self, begun: Open, reading: Reading, span: ReadableSpan) -> None:
+    def _record(self, begun: Open, reading: Reading, span: ReadableSpan, end_us: int) -> None:
         session = begun.session
         assert session is not None  # noqa: S101 - looked at by the caller
         event = _event(reading)
         event.id = begun.event_id
         event.agent_id = begun.agent_id
         event.init_timestamp = clock.to_iso((span.start_time or 0) // 1000)
-        event.end_timestamp = clock.to_iso((span.end_time or span.start_time or 0) // 1000)
+        event.end_timestamp = clock.to_iso(end_us)
         with context.bound(context.event_id, begun.below):
             session.record(event)
             if span.status.status_code is StatusCode.ERROR:

@@ -17,9 +17,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from agentops_local import faults
 from agentops_local.context import bound
+from agentops_local.instrumentation import wire
 from agentops_local.instrumentation.reading import Reading
-from agentops_local.instrumentation.spelling import spell
 
 if TYPE_CHECKING:
     from agentops_local.spending.purse import Reservation
@@ -33,7 +34,9 @@ class Call:
         shape: where its prompt is.
         arguments: as the program gave them, by name.
         attempts: what the library sent for it, in order: HTTP status or the name of an error, and seconds.
-        body: the answer as it came, in pieces, where it is read letter by letter.
+        body: the answer as it came, in pieces, where it is looked at.
+        is_streamed: whether it comes as it is read; is_flowing: whether more of it may come.
+        then: what is to be done when no more comes.
         is_claimed: whether a span tells of it.
         reservation: what a budget has set aside for it.
     """
@@ -42,6 +45,9 @@ class Call:
     arguments: Mapping[str, Any]
     attempts: list[dict[str, Any]] = field(default_factory=list)
     body: list[bytes] = field(default_factory=list)
+    is_streamed: bool = False
+    is_flowing: bool = False
+    then: Callable[[], None] | None = None
     is_claimed: bool = False
     reservation: Reservation | None = None
 
@@ -54,10 +60,20 @@ class Call:
         prompt = self.prompt() if self.shape.is_chat else None
         if prompt is not None:
             reading.prompt = prompt
-        if self.body:
-            spell(reading.completion, b"".join(self.body))
+        if self.body and self.shape.is_early and self.is_streamed:
+            wire.complete(reading, b"".join(self.body))
+        elif self.body:
+            wire.spell(reading.completion, b"".join(self.body))
         if len(self.attempts) > 1:
             reading.returns = {**(reading.returns or {}), "attempts": self.attempts}
+
+    def flowed(self) -> None:
+        """No more of the answer comes."""
+        self.is_flowing = False
+        then, self.then = self.then, None
+        if then is not None:
+            with faults.contained("recording a stream"):
+                then()
 
     def settle(self, event_id: UUID | None, is_free: bool) -> None:
         """Gives back what a budget has set aside.
@@ -77,13 +93,15 @@ class Shape:
     Attributes:
         names: the parameters that may be iterators and hold the prompt, the first that is given counts.
         system: the parameter that holds a system prompt, if there is one apart.
-        is_spelled: whether the answer has the format of OpenAI's chat, in which arguments of tools are text.
+        is_openai: whether the answer has the format of OpenAI's chat.
+        is_early: whether the span of a stream ends before it is read, and tells nothing of it.
         is_chat: whether the prompt is recorded as it is given; else as a span retells it.
     """
 
     names: tuple[str, ...]
     system: str | None = None
-    is_spelled: bool = False
+    is_openai: bool = False
+    is_early: bool = False
     is_chat: bool = True
 
     def taken(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,8 +120,9 @@ class Shape:
         return [{"role": "system", "content": apart}, *said]
 
 
-_OPENAI_CHAT, _CHAT = Shape(("messages",), is_spelled=True), Shape(("messages",))
+_OPENAI_CHAT, _CHAT = Shape(("messages",), is_openai=True), Shape(("messages",))
 _RESPONSE, _EMBEDDING = Shape(("input",), "instructions"), Shape(("input",))
+_GROQ = Shape(("messages",), is_openai=True, is_early=True)
 _ANTHROPIC = Shape(("messages",), "system")
 _GEMINI = Shape(("contents",), is_chat=False)
 
@@ -125,10 +144,10 @@ GUARDED: dict[str, tuple[tuple[str, str, Shape], ...]] = {
         for kind in ("", "Async") for name in ("generate_content", "generate_content_stream", "embed_content")
     ),
     "groq": tuple(
-        ("groq.resources.chat.completions", f"{kind}Completions.create", _OPENAI_CHAT) for kind in ("", "Async")
+        ("groq.resources.chat.completions", f"{kind}Completions.create", _GROQ) for kind in ("", "Async")
     ),
     "mistralai": tuple(
-        ("mistralai.client.chat", f"Chat.{name}", _CHAT)
+        ("mistralai.client.chat", f"Chat.{name}", _OPENAI_CHAT)
         for name in ("complete", "stream", "complete_async", "stream_async")
     ),
     "cohere": tuple(("cohere.v2.client", f"{kind}V2Client.{name}", _CHAT)

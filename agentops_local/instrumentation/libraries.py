@@ -132,10 +132,10 @@ def why_not(library: Library, version: str) -> str:
         found = version_of(candidate.distribution)
         if found is not None:
             told.append(f"{candidate.distribution} {found} sees {conflict(candidate, library)}, not {version}")
-    if told:
-        return "; ".join(told)
-    extra = library.candidates[0].extra if library.candidates else "otel"
-    return f"pip install 'agentops-local[{extra}]'"
+    missing = next((candidate for candidate in library.candidates if version_of(candidate.distribution) is None), None)
+    if missing is not None:
+        told.append(f"pip install 'agentops-local[{missing.extra}]'")
+    return "; ".join(told)
 
 
 def version_of(distribution: str) -> str | None:

@@ -8,6 +8,7 @@ from agentops_local.instrumentation import chat
 from agentops_local.instrumentation.reading import Attributes, Reading, nested, parsed, present
 
 _KINDS = {"LLM": "llms", "EMBEDDING": "llms", "TOOL": "tools"}
+_ROLES = {"model": "assistant"}  # as Gemini calls it
 _COUNT = "llm.token_count."
 
 
@@ -52,11 +53,16 @@ def read(attributes: Attributes, name: str) -> Reading:
     settings = parsed(get("llm.invocation_parameters"))
     reading.params = present({
         "operation": "embeddings" if is_embedding else None,
-        **(settings if isinstance(settings, dict) else {}), **({"tools": tools} if tools else {}),
+        **_given(settings), **({"tools": tools} if tools else {}),
     })  # fmt: skip
-    reading.params.pop("messages", None)  # some instrumentors count them among the settings
     reading.returns = present({"finish_reason": get("llm.finish_reason")}) or None
     return reading
+
+
+def _given(settings: object) -> dict[str, Any]:
+    """The settings that were set: some instrumentors tell an empty text for others, and the messages beside them."""
+    found = settings if isinstance(settings, dict) else {}
+    return {name: value for name, value in found.items() if value != "" and name != "messages"}
 
 
 def _text(value: object) -> str | None:
@@ -85,7 +91,10 @@ def _messages(attributes: Attributes, prefix: str) -> list[dict[str, Any]]:
 
 
 def _message(given: dict[str, Any]) -> dict[str, Any]:
-    made: dict[str, Any] = {"role": given.get("role"), "content": given.get("content")}
+    made: dict[str, Any] = {
+        "role": _ROLES.get(str(given.get("role")), given.get("role")),
+        "content": given.get("content"),
+    }
     parts = given.get("contents")
     if isinstance(parts, list):
         made["content"] = [_part(part.get("message_content", {})) for part in parts if isinstance(part, dict)]

@@ -24,9 +24,11 @@ class Traffic:
     """
 
     def __init__(self, module: ModuleType) -> None:
-        tee, async_tee = _tees(module)
         self._placed: list[tuple[Any, Any, Any]] = []
-        for owner, make, kind in ((module.Client, _sync, tee), (module.AsyncClient, _async, async_tee)):
+        for owner, make, kind in (
+            (module.Client, _sync, _tee(module)),
+            (module.AsyncClient, _async, _async_tee(module)),
+        ):
             original = owner.send
             noting = make(original, kind)
             owner.send = noting
@@ -77,44 +79,61 @@ def _async(original: Callable[..., Any], tee: Callable[..., Any]) -> Callable[..
 
 def _note(call: guard.Call, response: Any, begun: float, tee: Callable[..., Any]) -> None:
     call.attempts.append(_attempt("status", response.status_code, begun))
-    if not call.shape.is_spelled or response.status_code != 200:
+    if not call.shape.is_openai or response.status_code != 200:
         return
     if response.is_stream_consumed:
         call.body = [response.content]
     elif "content-encoding" not in response.headers:
-        call.body = []
-        response.stream = tee(response.stream, call.body)
+        call.body, call.is_streamed, call.is_flowing = [], True, True
+        response.stream = tee(response.stream, call)
 
 
 def _attempt(how: str, what: object, begun: float) -> dict[str, Any]:
     return {how: what, "seconds": round(time.perf_counter() - begun, 6)}
 
 
-def _tees(module: ModuleType) -> tuple[type, type]:
-    """The bytes of a stream as they pass to who reads them; httpx knows its own streams by their class."""
+def _tee(module: ModuleType) -> type:
+    """The bytes of a stream as they pass to who reads them; httpx knows its own streams by their class. One that is
+    read no more, and never closed, ends when nobody holds it any longer."""
 
     class Tee(module.SyncByteStream):  # type: ignore[misc, name-defined]
-        def __init__(self, stream: Any, kept: list[bytes]) -> None:
-            self._stream, self._kept = stream, kept
+        def __init__(self, stream: Any, call: guard.Call) -> None:
+            self._stream, self._call = stream, call
 
         def __iter__(self) -> Iterator[bytes]:
             for chunk in self._stream:
-                self._kept.append(chunk)
+                self._call.body.append(chunk)
                 yield chunk
+            self._call.flowed()
 
         def close(self) -> None:
+            self._call.flowed()
             self._stream.close()
 
+        def __del__(self) -> None:
+            self._call.flowed()
+
+    return Tee
+
+
+def _async_tee(module: ModuleType) -> type:
+    """The same in asynchronous code."""
+
     class AsyncTee(module.AsyncByteStream):  # type: ignore[misc, name-defined]
-        def __init__(self, stream: Any, kept: list[bytes]) -> None:
-            self._stream, self._kept = stream, kept
+        def __init__(self, stream: Any, call: guard.Call) -> None:
+            self._stream, self._call = stream, call
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for chunk in self._stream:
-                self._kept.append(chunk)
+                self._call.body.append(chunk)
                 yield chunk
+            self._call.flowed()
 
         async def aclose(self) -> None:
+            self._call.flowed()
             await self._stream.aclose()
 
-    return Tee, AsyncTee
+        def __del__(self) -> None:
+            self._call.flowed()
+
+    return AsyncTee

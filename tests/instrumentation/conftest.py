@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import agentops_local
+from agentops_local.session import Session
+from tests.fakes.llm import Answer, LLMServer, Usage
 from tests.sdk.records import Records
+
+USAGE = Usage(input=100, output=20, cache_read=30, reasoning=5)
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +26,19 @@ def in_a_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def records(project: Path) -> Records:
     """What the project's database holds."""
     return Records(project / ".agentops" / "agentops.db")
+
+
+@pytest.fixture
+def server() -> Iterator[LLMServer]:
+    """The servers of the providers; every answer tells the same usage unless another is set."""
+    with LLMServer() as running:
+        running.answer_with(lambda request: Answer(usage=USAGE))  # noqa: ARG005 - whatever is asked
+        yield running
+
+
+@pytest.fixture
+def session(project: Path) -> Session:
+    """A session in which LLM calls record themselves."""
+    started = agentops_local.init()
+    assert started is not None
+    return started

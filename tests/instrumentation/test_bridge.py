@@ -6,11 +6,9 @@ import os
 import random
 
 import pytest
-
-pytest.importorskip("opentelemetry.sdk.trace", reason="opentelemetry-sdk is not installed")
-
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status, StatusCode
 
 import agentops_local
@@ -168,7 +166,7 @@ def test_spans_that_never_end(tracing: Tracing, records: Records, monkeypatch: p
 def test_nothing_in_the_environment_switches_it_off(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch, records: Records
 ) -> None:
-    """Every span is recorded whole, whatever OpenTelemetry's settings say of the program's own, which stay as they are."""
+    """Every span is recorded whole, whatever OpenTelemetry's settings say of the program's own; these stay."""
     monkeypatch.setenv(variable, value)
     tracing = Tracing()
     with tracing.span({**CHAT, **{f"gen_ai.prompt.variable.{number}": "x" * 100 for number in range(200)}}) as span:
@@ -184,11 +182,13 @@ def test_as_if_it_were_not_there(tracing: Tracing) -> None:
     with tracing.span({}, "outer", users=True) as outer, tracing.span(CHAT):
         assert trace.get_current_span().get_span_context() == outer.get_span_context()
         with tracing.span({}, "inner", users=True) as inner:
+            assert isinstance(inner, ReadableSpan)
             assert inner.parent is not None
             assert inner.parent.span_id == outer.get_span_context().span_id
     with tracing.span(CHAT):
         assert not trace.get_current_span().get_span_context().is_valid
         with tracing.span({}, "root", users=True) as root:
+            assert isinstance(root, ReadableSpan)
             assert root.parent is None
 
 
