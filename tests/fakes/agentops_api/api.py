@@ -18,7 +18,7 @@ from tests.fakes.agentops_api import events, tokens
 from tests.fakes.agentops_api.settings import Poison, Settings
 from tests.fakes.agentops_api.store import SESSION_COLUMNS, Row, Store, StoreError, check_text, known_identifier
 from tests.fakes.agentops_api.values import Crash, amount, identifier, shown, text, written
-from tests.fakes.agentops_api.wire import Answer, Request, json_answer
+from tests.fakes.wire import Answer, Request, json_answer
 
 CRASHED = json_answer(500, {"error": "Internal Server Error"})
 SUCCESS = json_answer(200, "Success")

@@ -13,7 +13,7 @@ from typing import Any
 from tests.fakes.agentops_api.api import API
 from tests.fakes.agentops_api.server import Server
 from tests.fakes.agentops_api.settings import Poison
-from tests.fakes.agentops_api.wire import Answer, Request, json_answer
+from tests.fakes.wire import Answer, Request, json_answer
 
 
 class Control:

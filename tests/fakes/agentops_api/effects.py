@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tests.fakes.agentops_api.faults import Fault
-from tests.fakes.agentops_api.wire import Answer, json_answer
+from tests.fakes.wire import Answer, json_answer
 
 PORTAL = b"<!doctype html><title>Wireless network</title><p>Please accept the conditions of this network.</p>"
 GATEWAY = b"<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tests.fakes.agentops_api.wire import Request
+from tests.fakes.wire import Request
 
 NAMES = frozenset(
     "reset_before reset_after lost_answer hang late 502_before 502_after html_200 cut_body 413 429 redirect refuse "
@@ -50,7 +50,7 @@ class Fault:
         """Whether it happens to this request with a body of this size; counts the request if it fits."""
         if self.path not in (None, request.name, request.path) or size <= self.above:
             return False
-        if self.kind is not None and self.kind not in request.kinds():
+        if self.kind is not None and self.kind not in kinds_of(request):
             return False
         self.fits += 1
         return self.nth <= self.fits and (self.times is None or self.fits < self.nth + self.times)
@@ -92,7 +92,7 @@ class Chaos:
             return None
         chosen = self._chance.choice(self.faults)
         fitting = chosen.path in (None, request.name, request.path) and len(request.body) > chosen.above
-        return chosen if fitting and (chosen.kind is None or chosen.kind in request.kinds()) else None
+        return chosen if fitting and (chosen.kind is None or chosen.kind in kinds_of(request)) else None
 
 
 class Faults:
@@ -147,3 +147,12 @@ class Faults:
                     self._script.remove(each)
                 return each
         return None
+
+
+def kinds_of(request: Request) -> tuple[str, ...]:
+    """The kinds of events in the body of a request, each once."""
+    try:
+        events = request.json()["events"]
+        return tuple(sorted({str(event["event_type"]) for event in events}))
+    except (ValueError, TypeError, KeyError, IndexError):
+        return ()

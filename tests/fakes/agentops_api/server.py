@@ -1,4 +1,4 @@
-"""The network side: a socket that listens, a thread for each connection, and faults on the way.
+"""The network side: requests answered by the API, and faults on the way.
 
 Every request is done to its end whether or not its client is still there, as the real server does.
 """
@@ -6,24 +6,21 @@ Every request is done to its end whether or not its client is still there, as th
 from __future__ import annotations
 
 import json
-import select
 import socket
-import struct
 import sys
 import threading
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, TextIO
 
 from tests.fakes.agentops_api.api import API
 from tests.fakes.agentops_api.effects import EFFECTS
-from tests.fakes.agentops_api.faults import Faults
-from tests.fakes.agentops_api.wire import Answer, Malformed, Request, read_request, render
+from tests.fakes.agentops_api.faults import Faults, kinds_of
+from tests.fakes.listener import RESET, Listener, Over, bound, listen
+from tests.fakes.wire import Answer, Request, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_RESET = struct.pack("ii", 1, 0)  # linger for no time: closing sends a reset
-_BACKLOG = 512
 _CONTROL = "/_control/"
 
 
@@ -41,7 +38,7 @@ class Received:
     answered: int | None = None  # the status sent; None: no answer (yet)
 
 
-class Server:
+class Server(Listener):
     """Serves an API on a port of loopback."""
 
     def __init__(self, api: API, *, port: int = 0, record: TextIO | None = None) -> None:
@@ -50,42 +47,31 @@ class Server:
         self.requests: list[Received] = []
         self.control: Callable[[Request], Answer] | None = None
         self._record = record
-        self._lock = threading.Lock()
-        self._connections: dict[socket.socket, threading.Thread] = {}
         self._late: list[threading.Timer] = []
         self._resets = 0  # how many connections are still to be reset when they come
         self._closed_for: float | None = None  # seconds for which the listener is asked to go away
         self._gone, self._back = threading.Event(), threading.Event()
         # While nobody listens the system must give the port neither to another server nor to a client, which would
         # then be connected to itself instead of refused. Other systems do not let two sockets share a port like that.
-        self._holder = _bound(port) if sys.platform == "linux" else None
-        self._listener = _listen(port if self._holder is None else self._holder.getsockname()[1])
-        self.port: int = self._listener.getsockname()[1]
-        self._woken, self._waker = socket.socketpair()
-        self._acceptor = threading.Thread(target=self._accept, name="look-alike", daemon=True)
-        self._acceptor.start()
+        self._holder = bound(port) if sys.platform == "linux" else None
+        super().__init__(listen(port if self._holder is None else self._holder.getsockname()[1]), api.stopping)
+        self.start()
 
     def close(self) -> None:
         """Stop: nothing is listened to, nothing is done any more."""
-        if self.api.stopping.is_set():
+        if self.stopping.is_set():
             return
-        self.api.stopping.set()
+        self.stopping.set()
         self._back.set()
-        self._wake()
-        self._acceptor.join()
         self._gone.set()
-        for timer in self._late:
+        super().close()
+        for timer in self._late:  # there will be no more
             timer.cancel()
-        with self._lock:
-            connections = dict(self._connections)
-        for connection in connections:
-            _shut(connection)
-        for thread in (*connections.values(), *self._late):
-            if thread.ident is not None and thread is not threading.current_thread():
-                thread.join()
-        for each in (self._woken, self._waker, self._holder):
-            if each is not None:
-                each.close()
+        for timer in self._late:
+            if timer is not threading.current_thread():
+                timer.join()
+        if self._holder is not None:
+            self._holder.close()
 
     # connections ----------------------------------------------------------------------------------------------------
 
@@ -97,8 +83,8 @@ class Server:
         self._gone.clear()
         self._back.clear()
         self._closed_for = -1.0 if seconds is None else seconds
-        if not self.api.stopping.is_set():
-            self._wake()
+        if not self.stopping.is_set():
+            self.wake()
             self._gone.wait()
 
     def listen(self) -> None:
@@ -106,64 +92,29 @@ class Server:
         self._resets = 0
         self._back.set()
 
-    def _wake(self) -> None:
-        self._waker.send(b"!")
-
-    def _accept(self) -> None:
-        while not self.api.stopping.is_set():
-            readable, _, _ = select.select([self._listener, self._woken], [], [])
-            if self._woken in readable:
-                self._woken.recv(64)
-                if self._closed_for is not None:
-                    self._go_away(self._closed_for)
-            elif readable:
-                try:
-                    connection, _ = self._listener.accept()
-                except OSError:
-                    continue  # gone again before it was looked at
-                self._start(connection)
-        self._listener.close()
-
-    def _go_away(self, seconds: float) -> None:
-        self._closed_for = None
-        self._listener.close()
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            _shut(connection)  # whoever holds a connection would not notice otherwise
+    def awoken(self) -> None:
+        """Go away if that is what is wanted."""
+        if self._closed_for is None:
+            return
+        seconds, self._closed_for = self._closed_for, None
+        self.listening.close()
+        self.hang_up()  # whoever holds a connection would not notice otherwise
         self._gone.set()
         self._back.wait(None if seconds < 0 else seconds)
-        if not self.api.stopping.is_set():
-            self._listener = _listen(self.port)
+        if not self.stopping.is_set():
+            self.listening = listen(self.port)
 
-    def _start(self, connection: socket.socket) -> None:
-        if self._resets > 0:
-            self._resets -= 1
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            connection.close()
-            return
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-        with self._lock:
-            self._connections[connection] = thread
-        thread.start()
+    def admits(self, connection: socket.socket) -> bool:
+        """Not those that are to be reset."""
+        if self._resets <= 0:
+            return True
+        self._resets -= 1
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        connection.close()
+        return False
 
-    def _serve(self, connection: socket.socket) -> None:
-        stream = cast("BinaryIO", connection.makefile("rb"))
-        try:
-            open_still = True
-            while open_still and not self.api.stopping.is_set():
-                request = read_request(stream, lambda begun: self._begun(connection, begun))
-                open_still = request is not None and self._exchange(connection, request)
-        except (OSError, Malformed, _Over):
-            pass  # the client went away, is no HTTP client, or was sent away
-        finally:
-            with self._lock:
-                del self._connections[connection]
-            stream.close()
-            connection.close()
-
-    def _begun(self, connection: socket.socket, request: Request) -> None:
+    def begun(self, connection: socket.socket, request: Request) -> None:
+        """Fail before the body is read, if the script says so."""
         length = request.headers.get("content-length", "0")
         size = int(length) if length.isdecimal() else 0
         fault = None if request.path.startswith(_CONTROL) else self.faults.pick_early(request, size)
@@ -172,15 +123,15 @@ class Server:
             self.requests.append(received)
             EFFECTS[fault.fault](_Exchange(self, connection, request, received), fault)
             self._note(received)
-            raise _Over
-        if request.headers.get("expect", "").lower() == "100-continue":
-            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            raise Over
+        super().begun(connection, request)
 
-    def _exchange(self, connection: socket.socket, request: Request) -> bool:
+    def exchange(self, connection: socket.socket, request: Request) -> bool:
+        """Have a request done, or what the script says instead."""
         if request.path.startswith(_CONTROL) and self.control is not None:
             connection.sendall(render(self.control(request), closes=request.closes))
             return not request.closes
-        received = Received(request.method, request.path, request.headers, len(request.body), request.kinds())
+        received = Received(request.method, request.path, request.headers, len(request.body), kinds_of(request))
         exchange = _Exchange(self, connection, request, received)
         self.requests.append(received)
         fault = self.faults.pick(request)
@@ -196,7 +147,7 @@ class Server:
 
     def _note(self, received: Received) -> None:
         if self._record is not None:
-            with self._lock:
+            with self.lock:
                 self._record.write(json.dumps(asdict(received)) + "\n")
                 self._record.flush()
 
@@ -206,7 +157,7 @@ class Server:
         """Have something done some time from now."""
         timer = threading.Timer(seconds, work)
         timer.daemon = True
-        with self._lock:
+        with self.lock:
             self._late = [each for each in self._late if each.is_alive()]
             self._late.append(timer)
             timer.start()
@@ -214,19 +165,15 @@ class Server:
     @property
     def late(self) -> int:
         """How many requests have yet to be committed."""
-        with self._lock:
+        with self.lock:
             return sum(timer.is_alive() for timer in self._late)
 
     def settle(self) -> None:
         """Wait until every late request is committed."""
-        with self._lock:
+        with self.lock:
             waiting = list(self._late)
         for timer in waiting:
             timer.join()
-
-
-class _Over(Exception):
-    """The connection is at its end although its request has not been read."""
 
 
 class _Exchange:
@@ -253,7 +200,7 @@ class _Exchange:
 
     def reset(self) -> None:
         """Close the connection with a reset."""
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.open = False
 
     def close(self) -> None:
@@ -271,24 +218,3 @@ class _Exchange:
     def refuse(self, seconds: float) -> None:
         """Stop listening."""
         self._server.refuse(seconds)
-
-
-def _bound(port: int) -> socket.socket:
-    """A socket that has a port and does not listen."""
-    bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(("127.0.0.1", port))
-    return bound
-
-
-def _listen(port: int) -> socket.socket:
-    listener = _bound(port)
-    listener.listen(_BACKLOG)
-    return listener
-
-
-def _shut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # closed already

@@ -24,7 +24,7 @@ from agentops_local import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
 from agentops_local.session import Session
 from tests.clients import forget_client
 from tests.fakes.agentops_api import AgentOpsAPI
-from tests.fakes.agentops_api.wire import Answer, Request
+from tests.fakes.wire import Answer, Request
 from tests.sync.running import PATIENCE, Running, query
 
 RATE = 0.28  # of the requests meet a fault

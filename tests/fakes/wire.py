@@ -59,14 +59,6 @@ class Request:
             raise self._unparsable
         return self._parsed
 
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of events in the body, each once."""
-        try:
-            events = self.json()["events"]
-            return tuple(sorted({str(event["event_type"]) for event in events}))
-        except (ValueError, TypeError, KeyError, IndexError):
-            return ()
-
 
 def read_request(stream: BinaryIO, begun: Callable[[Request], None]) -> Request | None:
     """The next request; None when the client has closed. `begun` is called before the body is read."""
