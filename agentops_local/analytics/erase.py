@@ -66,6 +66,18 @@ WHERE seq = ? AND end_state_reason IS NOT 'partly erased'
 _ENVIRONMENTS = """
 DELETE FROM environments WHERE id NOT IN (SELECT environment FROM sessions WHERE environment IS NOT NULL)
 """
+# The name of a model is a text like any other. The row with the highest number is emptied, so that this means no other.
+_PRICES = (
+    """
+    DELETE FROM prices WHERE id < (SELECT max(id) FROM prices) AND id NOT IN (SELECT price FROM events WHERE price)
+    AND model NOT IN (SELECT model FROM events WHERE model IS NOT NULL)
+    """,
+    """
+    UPDATE prices SET provider = '', model = '', source = '', rates = NULL, ended_us = looked_us
+    WHERE id = (SELECT max(id) FROM prices) AND id NOT IN (SELECT price FROM events WHERE price)
+    AND model NOT IN (SELECT model FROM events WHERE model IS NOT NULL)
+    """,
+)
 
 Progress = Callable[[int], None]
 
@@ -195,6 +207,8 @@ class Eraser:
         self.done.blobs += self._sweep_table("blobs", marks, marks.blobs)
         with self._turn() as connection:
             self.done.environments += connection.execute(_ENVIRONMENTS).rowcount
+            for statement in _PRICES:
+                connection.execute(statement)
             connection.execute(_NOTE, ("rewrite_due", clock.now_us()))
 
     def _sweep_table(self, table: str, marks: Marks, unmarked: Callable[[int | None], list[int]]) -> int:

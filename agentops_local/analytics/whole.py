@@ -18,13 +18,14 @@ _WHOLE = """
 SELECT p.*,
        CASE p.prompt_form WHEN 0 THEN (SELECT l.prompt FROM llms l WHERE l.seq = p.seq)
                           WHEN 1 THEN (SELECT t.text FROM message_texts t WHERE t.id = p.prompt) END AS prompt_json,
-       (SELECT t.text FROM message_texts t WHERE t.id = p.completion) AS completion_json
-FROM payloads p WHERE p.seq IN (SELECT value FROM json_each(?)) ORDER BY p.seq
+       (SELECT t.text FROM message_texts t WHERE t.id = p.completion) AS completion_json,
+       b.source AS price_source, b.looked_us AS price_looked_us
+FROM payloads p LEFT JOIN prices b ON b.id = p.price WHERE p.seq IN (SELECT value FROM json_each(?)) ORDER BY p.seq
 """
 
 _LLM = (
     "provider", "model", "prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens",
-    "reasoning_tokens", "cost_source", "thread_id",
+    "reasoning_tokens", "cost_source", "price_source", "thread_id",
 )  # fmt: skip
 
 
@@ -65,6 +66,7 @@ def _llm(row: sqlite3.Row) -> dict[str, Any]:
         "completion": completion,
         **{name: row[name] for name in _LLM},
         "cost": None if row["cost_pusd"] is None else float(dollars(row["cost_pusd"])),
+        "price_looked_up": iso(row["price_looked_us"]),
     }
 
 

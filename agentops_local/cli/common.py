@@ -91,6 +91,34 @@ def pick(connection: sqlite3.Connection, name: str) -> str:
     return found
 
 
+def price(path: Path) -> None:
+    """Prices the calls that are not priced yet, before their costs are shown. Where the database is not ours to write,
+    or that fails, they are shown as they are."""
+    import sqlite3
+
+    from agentops_local import faults
+    from agentops_local.analytics.reading import reading
+    from agentops_local.errors import AgentOpsLocalError
+    from agentops_local.pricing.access import opened
+    from agentops_local.pricing.catch_up import catch_up, is_due
+    from agentops_local.store.schema import VERSION
+
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return
+    try:
+        with reading(path) as connection:  # what is wrong here, the command itself will meet and tell
+            current = connection.execute("PRAGMA user_version").fetchone()[0] == VERSION
+            if not (current and is_due(connection, path)):
+                return
+    except (sqlite3.Error, OSError, AgentOpsLocalError):
+        return
+    try:
+        with opened(path) as access, faults.contained("pricing LLM calls"):
+            catch_up(access)
+    except (sqlite3.Error, OSError, AgentOpsLocalError) as error:
+        click.echo(f"calls that have no price yet are shown without ({error})", err=True)
+
+
 def print_json(value: object, indent: int | None = 2) -> None:
     """Prints a value as JSON."""
     click.echo(to_json(value, indent))

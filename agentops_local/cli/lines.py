@@ -25,6 +25,15 @@ def paid(line: Line) -> str:
     return money(line.cost) if line.kind == "llms" else ""
 
 
+def provenance(event: dict[str, Any]) -> str:
+    """Where what a call cost is from: 'priced: genai-prices 0.2.3 openai/gpt-4o, 2026-11-29'."""
+    if event["kind"] != "llms":
+        return ""
+    how = event["cost_source"] or "unpriced"
+    where = one_line(event["price_source"] or "")
+    return f"{how}: {where}, {(event['price_looked_up'] or '')[:10]}" if where else how
+
+
 def said(line: Line) -> str:
     """What went in and came out, in brief."""
     return " → ".join(one_line(text) for text in (line.given, line.got) if text)
@@ -45,7 +54,9 @@ def streamed(line: Line, utc: bool, length: int, room: int) -> str:
 
 
 def told_whole(event: dict[str, Any], indent: str) -> Iterator[str]:
-    """The long parts of an event, each under its name."""
+    """The long parts of an event, each under its name; before them, where its cost is from."""
+    if origin := provenance(event):
+        yield styled(f"{indent}{origin}", dim=True)
     for name in _LONG:
         part = event.get(name)
         if part is None:

@@ -7,7 +7,7 @@ import click
 from agentops_local.analytics.owners import Status
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sessions import STATES, Summary, list_sessions, shown_length
-from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json, screen_width
+from agentops_local.cli.common import Settings, db_option, examples, json_option, price, print_json, screen_width
 from agentops_local.cli.table import Cell, Column, Note, Row, table
 from agentops_local.cli.text import moment, money, seconds, short_moment, tokens
 from agentops_local.clock import now_us
@@ -52,7 +52,9 @@ def sessions(settings: Settings, limit: int, tag: tuple[str, ...], state: str | 
     L/T/A/E counts LLM calls, tools, actions and errors. TOKENS are those in and out. A COST with ≥ is that of the calls
     whose price is known.
     """
-    with reading(settings.path()) as connection:
+    path = settings.path()
+    price(path)
+    with reading(path) as connection:
         found = list_sessions(connection, limit, tag, state.lower() if state else None)
         length = shown_length(connection, [one.id for one in found])
     if as_json:

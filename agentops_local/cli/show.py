@@ -20,6 +20,7 @@ from agentops_local.cli.common import (
     examples,
     json_option,
     pick,
+    price,
     screen_width,
     styled,
     to_json,
@@ -77,7 +78,9 @@ def show(settings: Settings, session: str, events: int | None, full: bool, as_js
     under the event that failed. AFTER is the time since the session began, in seconds. With --json all is printed
     whole, in the order of commits.
     """
-    with reading(settings.path()) as connection:
+    path = settings.path()
+    price(path)
+    with reading(path) as connection:
         found = summary(connection, pick(connection, session))
         if as_json:
             _print_json(connection, found, events or 0)

@@ -17,6 +17,7 @@ from agentops_local.cli.common import (
     examples,
     json_option,
     pick,
+    price,
     print_json,
     screen_width,
     styled,
@@ -53,7 +54,9 @@ def stats(settings: Settings, session: str | None, as_json: bool) -> None:
     Of one SESSION (the beginning of its id, or `last`), or of all. P50 and P95: half, and 95 of 100, took no longer.
     Costs are summed exactly; calls without a price are counted as unpriced.
     """
-    with reading(settings.path()) as connection:
+    path = settings.path()
+    price(path)
+    with reading(path) as connection:
         number = None if session is None else summary(connection, pick(connection, session)).seq
         found = gather(connection, number)
     if as_json:

@@ -11,6 +11,7 @@ import json
 import sqlite3
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from agentops_local.log import logger
@@ -67,7 +68,7 @@ def catch_up(access: Access, *, session: str | None = None, events: list[int] | 
     Raises:
         sqlite3.Error, OSError, StoreFault, DatabaseUnusable: the database cannot be read or written.
     """
-    known = sources_of(access)
+    known = sources_of(access.path)
     for _ in range(_TRIES):
         notes = access.read(_notes)
         if known.overrides is not None and any(known.sources.news(notes)):
@@ -78,6 +79,15 @@ def catch_up(access: Access, *, session: str | None = None, events: list[int] | 
         except _Anew:
             continue
         return
+
+
+def is_due(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether there are calls that `catch_up` would look at: new ones, or any where there are other prices by now."""
+    known = sources_of(path)
+    notes = _notes(connection)
+    anew = known.overrides is not None and any(known.sources.news(notes))
+    after = 0 if anew else int(notes.get("priced_seq") or 0)
+    return connection.execute(_CALLS.format(which=_NEW), {"after": after}).fetchone() is not None
 
 
 @dataclass(frozen=True)
@@ -97,10 +107,10 @@ class Known:
         return self.overrides is None or (self.sources.version is None and bool(notes.get("priced_by")))
 
 
-def sources_of(access: Access) -> Known:
+def sources_of(database: Path) -> Known:
     """Where prices come from, for a database. A file of the user's that is wrong is told of, once."""
     try:
-        overrides = load(access.path)
+        overrides = load(database)
     except WrongPrices as error:
         if str(error) not in _told:
             _told.add(str(error))
@@ -204,4 +214,4 @@ def priced(price: book.Price, tokens: Tokens, at_us: int) -> tuple[int | None, s
 
 
 def _notes(connection: sqlite3.Connection) -> dict[str, Any]:
-    return dict(connection.execute(sources.NOTES).fetchall())
+    return {row[0]: row[1] for row in connection.execute(sources.NOTES).fetchall()}

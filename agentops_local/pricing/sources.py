@@ -62,7 +62,7 @@ class Sources:
 
     def renew(self, connection: sqlite3.Connection) -> None:
         """Ends what the book has of other editions. The calls that are not priced will be looked at again."""
-        notes = dict(connection.execute(NOTES).fetchall())
+        notes = {row[0]: row[1] for row in connection.execute(NOTES).fetchall()}
         newer, other = self.news(notes)
         now = clock.now_us()
         if newer:

@@ -184,6 +184,11 @@ class Ledger:
                     self._file.lock.release()
             return query(self._ready())
 
+    def write(self, change: Callable[[sqlite3.Connection], object]) -> None:
+        """Makes a change in a transaction of its own."""
+        with self.transaction() as connection:
+            change(connection)
+
     @property
     def target(self) -> int:
         """The number of the target in this database; it is written down with its first use."""

@@ -12,6 +12,9 @@ import sqlite3
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
+from agentops_local import faults
+from agentops_local.pricing.catch_up import catch_up
+from agentops_sync import wire
 from agentops_sync.ledger import Ledger
 from agentops_sync.wire import KINDS
 
@@ -170,6 +173,13 @@ class Outbox:
                 break
             together.append(event)
         return together
+
+    def rows(self, kind: str, events: list[int]) -> list[sqlite3.Row]:
+        """Events as they are to travel: LLM calls with what they cost, if that can be found out."""
+        if kind == "llms":
+            with faults.contained("pricing LLM calls"):  # what the ledger cannot do is told by what comes next
+                catch_up(self._ledger, events=events)
+        return self._ledger.read(lambda connection: wire.rows(connection, events))
 
     def canary(self, session: int, kind: str) -> list[int]:
         """The one event by which it is found out whether the server takes a kind by now."""

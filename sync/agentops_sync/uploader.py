@@ -320,7 +320,7 @@ class Uploader:
         if self._authority(delivery, self.clock.now()) != authority:
             return True
         agents = {agent.number: agent.id for agent in self.deliveries.agents(delivery.session)}
-        found = self.ledger.read(lambda c: wire.rows(c, events))
+        found = self.outbox.rows(kind, events)
         wires = wire.bodies(found, kind, agents, authority.policy)
         if len(wires) < len(events):
             self._forget_removed(events)

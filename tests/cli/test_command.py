@@ -109,10 +109,14 @@ def test_what_is_no_database_of_ours_is_refused(project: Path) -> None:
 
 
 def test_reading_makes_and_changes_nothing(book: Book) -> None:
-    """The commands that read leave the database as it is, byte for byte."""
+    """The commands that read leave the database as it is, byte for byte; once every call has been looked up that has
+    no price."""
     state = book.session()
     book.llm(state, "a", "b")
+    book.llm(state, "a", "b", cost="0.1")
     book.end(state)
+    assert execute("stats").code == 0
+    book.recorder.start(book.session())
     book.close()
     before = {file.name: file.read_bytes() for file in book.path.parent.iterdir()}
     for line in (["sessions"], ["show", "last", "--full"], ["stats"], ["doctor", "--full"],
