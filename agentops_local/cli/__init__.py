@@ -16,6 +16,7 @@ _COMMANDS = {
     "show": "agentops_local.cli.show:show",
     "tail": "agentops_local.cli.tail:tail",
     "stats": "agentops_local.cli.stats:stats",
+    "reprice": "agentops_local.cli.reprice:reprice",
     "rm": "agentops_local.cli.rm:rm",
     "prune": "agentops_local.cli.prune:prune",
     "backup": "agentops_local.cli.backup:backup",

@@ -69,11 +69,12 @@ class Rates:
         ValueError: that are no rates.
     """
 
-    __slots__ = ("_hours", "_of")
+    __slots__ = ("_hours", "_of", "text")
 
     def __init__(self, given: object) -> None:
         if not isinstance(given, dict):
             raise ValueError(f"{given!r} are no rates")  # noqa: TRY004 - of a text it is the value that is wrong
+        self.text: str | None = None  # in the price book
         self._of = {kind: _rate(value) for kind, value in given.items() if kind != "hours"}
         if unknown := self._of.keys() - KINDS:
             raise ValueError(f"there are no rates for {sorted(unknown)}")
@@ -89,7 +90,9 @@ class Rates:
             ValueError: it is none.
         """
         try:
-            return cls(json.loads(text))
+            rates = cls(json.loads(text))
+            rates.text = text
+            return rates
         except (LookupError, TypeError, AttributeError, InvalidOperation) as error:
             raise ValueError(f"{text!r} are no rates: {error}") from error
 
