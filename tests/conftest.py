@@ -11,7 +11,10 @@ from hypothesis import settings
 
 from tests.clients import forget_client
 
-pytest_plugins = ["tests.reliability.scorecard"]  # its table needs the reports of every worker
+pytest_plugins = [
+    "tests.fakes.providers.fixtures",
+    "tests.reliability.scorecard",  # its table needs the reports of every worker
+]
 
 # A shared machine promises nothing about time, so no property does; a failure prints what replays it.
 settings.register_profile("house", deadline=None, print_blob=True)
