@@ -47,17 +47,17 @@ def test_one_cost(machine: Machine, api: AgentOpsAPI) -> None:
     command = [sys.executable, "-c", PROGRAM, str(machine.file), str(session.session_id)]
     running = [subprocess.Popen(command) for _ in range(4)]
     assert [process.wait(60) for process in running] == [0] * 4
-    session.record(LLMEvent(model="gpt-4o", provider="openai", prompt_tokens=7, completion_tokens=7))
+    session.record(LLMEvent(model="gpt-4.1", provider="openai", prompt_tokens=7, completion_tokens=7))
     machine.run(60)
     there = api.events(str(session.session_id), "llms")
     told = session.get_analytics()
     assert told is not None
     large = sum(Decimal("2.5") * turn + 10 for turn in range(0, 120, 3))
     small = sum(Decimal("0.15") * turn + Decimal("0.6") for turn in range(1, 120, 3))
-    expected = (4 * (large + small) + Decimal("87.5")) / 10**6
+    expected = (4 * (large + small) + Decimal(70)) / 10**6
     assert session.token_cost == expected
     assert told["Cost"] == session.end_session("Success") == f"{expected:.6f}"
     view = query(machine.file, "SELECT cost, unpriced FROM session_stats")
     assert view == [(pytest.approx(float(expected), abs=1e-12), 160)]
     assert sum((Decimal(str(row["cost"] or 0)) for row in there), Decimal(0)) == expected
-    assert query(machine.file, "SELECT count(*), count(DISTINCT model) FROM prices") == [(3, 3)]
+    assert query(machine.file, "SELECT count(*), count(DISTINCT model) FROM prices") == [(4, 4)]
