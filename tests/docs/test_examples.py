@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from agentops_local.pricing.overrides import load
 from agentops_sync.policy import Policies
 from tests.fakes.agentops_api import AgentOpsAPI
 
@@ -109,8 +110,12 @@ def test_sync_commands(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
-def test_policies(text: str, project: Path) -> None:
-    """Every upload policy that the docs show can be understood."""
+def test_policies_and_prices(text: str, project: Path) -> None:
+    """Every upload policy, and every list of prices, that the docs show can be understood."""
+    if "[[price]]" in text:
+        (project / "prices.toml").write_text(text, encoding="utf-8")
+        assert load(project / "agentops.db").entries
+        return
     (project / "sync.toml").write_text(text, encoding="utf-8")
     assert Policies.load(project / "agentops.db").for_session("", [], None).name
 
