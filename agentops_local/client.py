@@ -62,6 +62,7 @@ class Client:
         self._all_ended = False
         self._exits = Exits(self._at_exit, self._after_fork)
         self._switch: Switch | None = None
+        self._left: set[str] = set()
         self._purses: dict[Database, Purse] = {}
 
     # Settings -------------------------------------------------------------------------------------------------------
@@ -315,6 +316,8 @@ class Client:
             from agentops_local.instrumentation.switch import Switch
 
             self._switch = Switch(self.active_session, self._gate)
+            for library in self._left:
+                self._switch.leave(library)
         self._switch.on()
 
     # Budgets ---------------------------------------------------------------------------------------------------------
@@ -357,6 +360,12 @@ class Client:
         except Exception as fault:  # noqa: BLE001 - a border: a budget that cannot be read stops no call
             faults.report(fault, "looking at the budgets")
             return None
+
+    def leave(self, library: str) -> None:
+        """Records no frames of a library by themselves any more: a handler that the program has asked for does."""
+        self._left.add(library)
+        if self._switch is not None:
+            self._switch.leave(library)
 
     def stop_instrumenting(self) -> None:
         """Ends the recording of LLM calls that nobody records by hand; what the program records goes on."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
@@ -16,9 +17,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+@dataclass
+class Frame:
+    """The call of a model as a framework's handler sees it, and means to record it.
+
+    Attributes:
+        parent: the event to which the call belongs.
+        nearer: events of what records the same call from nearer; then the handler does not.
+    """
+
+    parent: UUID | None
+    nearer: list[UUID] = field(default_factory=list)
+
+
 session: ContextVar[Session | None] = ContextVar("agentops_local_session", default=None)
 agent_id: ContextVar[UUID | None] = ContextVar("agentops_local_agent_id", default=None)
 event_id: ContextVar[UUID | None] = ContextVar("agentops_local_event_id", default=None)
+frame: ContextVar[Frame | None] = ContextVar("agentops_local_frame", default=None)
 
 # Names of the agents made in this process, whatever the session: an agent may be made before there is one.
 agent_names: dict[str, str] = {}

@@ -112,12 +112,24 @@ class Bridge(SpanProcessor):
         with faults.contained("recording a span"):
             self.end(span)
 
+    def adopt(self, call: guard.Call) -> bool:
+        """A call that no span of its own tells of belongs to the span around it that tells of a call: of an
+        instrumentor's spans around one another only the outer one may be made at all."""
+        around = self._open.get(_number(trace.get_current_span()) or 0)
+        while around is not None and (around.kind != "llms" or around.is_frame or around.call is not None):
+            around = around.parent
+        if around is None:
+            return False
+        around.call, call.is_claimed = call, True
+        return True
+
     def start(self, span: Span, outer: trace.Span, ours: bool) -> None:
         """Stamps a span."""
         if not self.is_on:
             return
         parent = self._open.get(_number(outer) or 0)
-        around = context.event_id.get()
+        frame = context.frame.get()
+        around = context.event_id.get() or (None if frame is None else frame.parent)
         begun = Open(
             parent=parent,
             ours=ours,
@@ -234,7 +246,10 @@ def _number(span: Any) -> int | None:
 
 
 def _tell_frames(begun: Open) -> None:
-    """The spans around a call tell of it from further away."""
+    """The spans around a call tell of it from further away, and so does the handler of a framework."""
+    frame = context.frame.get()
+    if frame is not None:
+        frame.nearer.append(begun.event_id)
     around = begun.parent
     while around is not None:
         if around.ours <= begun.ours:  # ours give way to none of the program's

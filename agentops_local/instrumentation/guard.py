@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -93,7 +93,7 @@ class Shape:
     Attributes:
         names: the parameters that may be iterators and hold the prompt, the first that is given counts.
         system: the parameter that holds a system prompt, if there is one apart.
-        is_openai: whether the answer has the format of OpenAI's chat.
+        is_openai: whether the answer has the format of OpenAI's chat, or of its Responses.
         is_early: whether the span of a stream ends before it is read, and tells nothing of it.
         is_chat: whether the prompt is recorded as it is given; else as a span retells it.
     """
@@ -121,7 +121,7 @@ class Shape:
 
 
 _OPENAI_CHAT, _CHAT = Shape(("messages",), is_openai=True), Shape(("messages",))
-_RESPONSE, _EMBEDDING = Shape(("input",), "instructions"), Shape(("input",))
+_RESPONSE, _EMBEDDING = Shape(("input",), "instructions", is_openai=True), Shape(("input",))
 _GROQ = Shape(("messages",), is_openai=True, is_early=True)
 _ANTHROPIC = Shape(("messages",), "system")
 _GEMINI = Shape(("contents",), is_chat=False)
@@ -159,8 +159,8 @@ GUARDED: dict[str, tuple[tuple[str, str, Shape], ...]] = {
 # How OpenTelemetry calls who answers, where it is not the library's own name.
 _PROVIDERS = {"google-genai": "gcp.gen_ai", "mistralai": "mistral_ai"}
 
-# Lets a call pass, or raises: told the arguments of the call and its prompt; a gate also who answers.
-Ask = Callable[[Mapping[str, Any], object], "Reservation | None"]
+UnderWay = Callable[[Shape, dict[str, Any]], AbstractContextManager[None]]
+# Lets a call pass, or raises: told who answers, the arguments of the call, and its prompt.
 Gate = Callable[[str, Mapping[str, Any], object], "Reservation | None"]
 
 _current: ContextVar[Call | None] = ContextVar("agentops_local_llm_call", default=None)
@@ -186,11 +186,13 @@ class Guards:
     Args:
         library: its distribution.
         gate: asked before each call.
+        adopt: finds the span that tells of a call which has none of its own.
     """
 
-    def __init__(self, library: str, gate: Gate) -> None:
+    def __init__(self, library: str, gate: Gate, adopt: Callable[[Call], bool]) -> None:
         self._library = library
         self._gate = gate
+        self._adopt = adopt
         self._placed: list[tuple[Any, str, Any, Any]] = []
 
     def place(self) -> None:
@@ -205,7 +207,7 @@ class Guards:
                 owner = getattr(owner, step, None)
             found = inspect.getattr_static(owner, name, None)
             if callable(found):
-                guarded = guard(found, shape, inspect.isclass(owner), self._ask)
+                guarded = guard(found, shape, inspect.isclass(owner), self._under_way)
                 setattr(owner, name, guarded)
                 self._placed.append((owner, name, found, guarded))
 
@@ -216,6 +218,27 @@ class Guards:
             arguments = {**arguments, "model": model}
         return self._gate(provider, arguments, prompt)
 
+    @contextmanager
+    def _under_way(self, shape: Shape, kwargs: dict[str, Any]) -> Iterator[None]:
+        """Makes a call the current one, if it may be made."""
+        for name in shape.names:
+            if name in kwargs:
+                kwargs[name] = listed(kwargs[name])
+        outer = _current.get()
+        call = Call(shape, shape.taken(kwargs))
+        if outer is None:
+            call.reservation = self._ask(kwargs, call.prompt())
+        else:  # what a function of a library does by another one is one call, and counted together
+            call.attempts = outer.attempts
+        is_free = True
+        try:
+            with bound(_current, call):
+                yield
+            is_free = False
+        finally:
+            if not call.is_claimed and not self._adopt(call):
+                call.settle(None, is_free)
+
     def remove(self) -> None:
         """Takes them away. One that something else has been put around since lets everything pass."""
         for owner, name, found, guarded in reversed(self._placed):
@@ -225,7 +248,7 @@ class Guards:
         self._placed.clear()
 
 
-def guard(function: Any, shape: Shape, is_method: bool, ask: Ask) -> Callable[..., Any]:
+def guard(function: Any, shape: Shape, is_method: bool, under_way: UnderWay) -> Callable[..., Any]:
     """A function that notes how it is called. What it returns, and what it raises, is the function's own.
 
     Args:
@@ -233,7 +256,7 @@ def guard(function: Any, shape: Shape, is_method: bool, ask: Ask) -> Callable[..
             wants to be bound as one gets it from an instance.
         shape: where its prompt is.
         is_method: whether it stands in a class.
-        ask: is asked before each call, and may refuse it.
+        under_way: surrounds each call, and may refuse it.
     """
 
     def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -245,45 +268,20 @@ def guard(function: Any, shape: Shape, is_method: bool, ask: Ask) -> Callable[..
     def guarded(*args: Any, **kwargs: Any) -> Any:
         if guarded.__agentops_off__:  # type: ignore[attr-defined]
             return call(args, kwargs)
-        with _under_way(_begun(shape, kwargs, ask)):
+        with under_way(shape, kwargs):
             return call(args, kwargs)
 
     @functools.wraps(function)
     async def guarded_async(*args: Any, **kwargs: Any) -> Any:
         if guarded_async.__agentops_off__:  # type: ignore[attr-defined]
             return await call(args, kwargs)
-        with _under_way(_begun(shape, kwargs, ask)):
+        with under_way(shape, kwargs):
             return await call(args, kwargs)
 
     is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
     made: Callable[..., Any] = guarded_async if is_async else guarded
     made.__agentops_off__ = False  # type: ignore[attr-defined]
     return made
-
-
-def _begun(shape: Shape, kwargs: dict[str, Any], ask: Ask) -> Call:
-    for name in shape.names:
-        if name in kwargs:
-            kwargs[name] = listed(kwargs[name])
-    outer = _current.get()
-    if outer is not None:  # what a function of a library does by another one is one call, and counted together
-        return Call(shape, shape.taken(kwargs), outer.attempts)
-    call = Call(shape, shape.taken(kwargs))
-    call.reservation = ask(kwargs, call.prompt())
-    return call
-
-
-@contextmanager
-def _under_way(call: Call) -> Iterator[None]:
-    """Makes a call the current one. If no span tells of it, it is settled at its end."""
-    is_free = True
-    try:
-        with bound(_current, call):
-            yield
-        is_free = False
-    finally:
-        if not call.is_claimed:
-            call.settle(None, is_free)
 
 
 def listed(given: Any) -> Any:

@@ -44,7 +44,8 @@ class Switch:
         self._provider: TracerProvider | None = None
         self._joined: list[TracerProvider] = []
         self._made: dict[str, tuple[Bridge, TracerProvider]] = {}  # one, whichever thread makes it
-        self._undo: list[Callable[[], None]] = []
+        self._undo: dict[str, list[Callable[[], None]]] = {}
+        self._left: set[str] = set()  # libraries that something else records
 
     def on(self) -> None:
         """From now on the calls of each library are recorded that is imported, or will be."""
@@ -65,19 +66,27 @@ class Switch:
         """Everything is as it was before."""
         self._is_on = False
         self._imports.stop()
-        undo, self._undo = self._undo, []
-        for step in reversed(undo):
-            with faults.contained("ending the recording of LLM calls"):
-                step()
+        for name in reversed(list(self._undo)):
+            self._put_back(name)
         self._taken.clear()
         if self._bridge is not None:
             self._bridge.is_on = False
+
+    def leave(self, library: str) -> None:
+        """Leaves a library, by its distribution, to something else that records it, from now on."""
+        self._left.add(library)
+        self._put_back(library)
+
+    def _put_back(self, name: str) -> None:
+        for step in reversed(self._undo.pop(name, [])):
+            with faults.contained("ending the recording of LLM calls"):
+                step()
 
     def _take(self, name: str) -> bool:
         """Whether it is this thread that sees to a library. Without a lock: two threads, each in an import that the
         other waits for, would stand still for ever."""
         me = object()
-        return self._is_on and self._taken.setdefault(name, me) is me
+        return self._is_on and name not in self._left and self._taken.setdefault(name, me) is me
 
     def _imported(self, library: Library, _: ModuleType) -> None:
         with faults.contained(f"recording the calls of {library.distribution}"):
@@ -85,30 +94,30 @@ class Switch:
                 return
             from agentops_local.instrumentation.guard import Guards
 
-            self._ready()
+            bridge = self._ready()
             for candidate in usable(library):
                 instrumentor = self._instrument(candidate, library)
                 if instrumentor is not None:
-                    guards = Guards(library.distribution, self._gate)
+                    guards = Guards(library.distribution, self._gate, bridge.adopt)
                     guards.place()
-                    self._undo += [instrumentor.uninstrument, guards.remove]
+                    self._undo[library.distribution] = [instrumentor.uninstrument, guards.remove]
                     return
             version = version_of(library.distribution) or "?"
             logger.warning(
                 "agentops_local: the calls of %s are not recorded: %s", library.distribution, why_not(library, version)
             )
 
-    def _ready(self) -> None:
+    def _ready(self) -> Bridge:
         """Makes the provider, once a library needs it."""
         from agentops_local.instrumentation.bridge import Bridge
         from agentops_local.instrumentation.provider import private_provider
 
-        if self._provider is None:
+        if self._bridge is None or self._provider is None:
             bridge = Bridge(self._active_session, self._join)
             self._bridge, self._provider = self._made.setdefault("bridge", (bridge, private_provider(bridge)))
-        if self._bridge is not None:
-            self._bridge.is_on = True
+        self._bridge.is_on = True
         self._join()
+        return self._bridge
 
     def _instrument(self, candidate: Candidate, library: Library) -> Any:
         """An instrumentor at work; None if it cannot be used after all."""
@@ -130,7 +139,7 @@ class Switch:
             if self._take(module.__name__):
                 from agentops_local.instrumentation.traffic import Traffic
 
-                self._undo.append(Traffic(module).remove)
+                self._undo[module.__name__] = [Traffic(module).remove]
 
     def _join(self) -> None:
         """Listens to the program's own provider as well, for what only its own instrumentors see."""

@@ -1,4 +1,4 @@
-"""An answer as it came, in the format of OpenAI's chat: whole, or as a stream.
+"""An answer as it came, in the format of OpenAI's chat or of its Responses: whole, or as a stream.
 
 It is looked at for what instrumentors do not tell. They parse the arguments of tool calls, and what is encoded again
 has other spaces, or numbers spelled otherwise; a recorder says what was said. And one of them is done with a stream
@@ -49,11 +49,21 @@ def whole(body: bytes) -> dict[str, Any]:
     """The answer; of a stream, what its pieces amount to. Empty for another format."""
     try:
         if body.lstrip()[:1] == b"{":
-            answer: dict[str, Any] = json.loads(body)
-            return answer if all("message" in choice for choice in answer["choices"]) else {}
+            return _told(json.loads(body))
         return _joined(body)
     except (ValueError, LookupError, TypeError, AttributeError):
         return {}
+
+
+def _told(answer: dict[str, Any]) -> dict[str, Any]:
+    """A whole answer; one of the Responses API as one choice, as far as its calls of tools go."""
+    if "output" in answer:
+        calls = [
+            {"id": item.get("call_id"), "function": {"name": item.get("name"), "arguments": item["arguments"]}}
+            for item in answer["output"] if item.get("type") == "function_call"
+        ]  # fmt: skip
+        return {**answer, "choices": [{"message": {"tool_calls": calls}}]}
+    return answer if all("message" in choice for choice in answer["choices"]) else {}
 
 
 def _joined(body: bytes) -> dict[str, Any]:
@@ -67,6 +77,8 @@ def _joined(body: bytes) -> dict[str, Any]:
             chunk = json.loads(data)
         except ValueError:  # the last line of a stream that was cut
             break
+        if chunk.get("type") == "response.completed":
+            return _told(chunk["response"])
         usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
         answer.update({"id": chunk.get("id"), "model": chunk.get("model")} | ({"usage": usage} if usage else {}))
         for choice in chunk.get("choices") or ():

@@ -171,5 +171,6 @@ def _initialize(
         client.configure(api_key=api_key, endpoint=endpoint, max_wait_time=max_wait_time, max_queue_size=max_queue_size)
         if not client.is_initialized:
             client.configure(default_tags=default_tags)
+        client.leave("langchain-core")
         if not client.has_sessions:
             client.initialize()

@@ -61,6 +61,7 @@ class Run:
         surroundings: the context it began in, with its session and the event around it; it is recorded there.
         failures: exceptions of runs inside this one, told already; the last few.
         init_us, begun: when it began by the wall clock, and by the monotonic one, which nobody sets.
+        frame: of a model's run: what is inside it that records the same call.
     """
 
     event: Event
@@ -71,10 +72,17 @@ class Run:
     failures: deque[BaseException] = field(default_factory=lambda: deque(maxlen=8))
     init_us: int = field(default_factory=now_us)
     begun: int = field(default_factory=time.perf_counter_ns)
+    frame: context.Frame | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the call is recorded from nearer."""
+        return self.frame is not None and bool(self.frame.nearer)
 
     def record(self, event: Event) -> None:
-        """Records an event where the run began."""
-        self.surroundings.run(Client().record, event)
+        """Records an event where the run began, unless it is recorded from nearer."""
+        if not self.is_told:
+            self.surroundings.run(Client().record, event)
 
 
 class Runs:
@@ -93,14 +101,14 @@ class Runs:
     def on_llm_start(self, serialized: dict[str, Any] | None, prompts: list[str], **run: Any) -> None:
         """A model is given text."""
         prompt = prompts[0] if len(prompts) == 1 else prompts
-        self._begin(_llm_event(serialized, prompt, **run), **run)
+        self._begin_llm(_llm_event(serialized, prompt, **run), **run)
 
     @_guarded
     def on_chat_model_start(
         self, serialized: dict[str, Any] | None, messages: list[list[BaseMessage]], **run: Any
     ) -> None:
         """A model is given a conversation."""
-        self._begin(_llm_event(serialized, shapes.chat(messages), **run), **run)
+        self._begin_llm(_llm_event(serialized, shapes.chat(messages), **run), **run)
 
     @_guarded
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
@@ -221,9 +229,20 @@ class Runs:
             if oldest is not None:
                 oldest.record(oldest.event)
 
+    def _begin_llm(self, event: Event, run_id: UUID, **run: Any) -> None:
+        """A model's run is recorded unless its provider's library tells of the call itself, from nearer."""
+        self._begin(event, run_id, **run)
+        begun = self._open.get(run_id)
+        if begun is not None:
+            parent = None if begun.parent is None else self._open.get(begun.parent)
+            begun.frame = context.Frame(begun.around if parent is None else parent.event.id)
+            context.frame.set(begun.frame)
+
     def _end(self, run_id: UUID) -> Run | None:
         run = self._open.pop(run_id, None)
         if run is not None:
+            if run.frame is not None and context.frame.get() is run.frame:
+                context.frame.set(None)
             run.event.end_timestamp = to_iso(run.init_us + (time.perf_counter_ns() - run.begun) // 1000)
         return run
 

@@ -121,7 +121,7 @@ class Purse:
         key = (provider, model)
         prices = self._database.read(lambda connection: book.live(connection, *key))
         if not prices:
-            found = sources_of(self._access).find(key)
+            found = sources_of(self._database.path).find(key)
             if found is None:
                 return None
             self._access.write(lambda connection: _enter(connection, key, found))

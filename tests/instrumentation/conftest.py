@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,13 @@ def in_a_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test is in an empty project, and no key or address of a provider is in its environment."""
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What a library leaves open is collected in the test that left it, not in another one."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
