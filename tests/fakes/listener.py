@@ -30,6 +30,7 @@ class Listener:
         self.listening = listening
         self.port: int = listening.getsockname()[1]
         self._connections: dict[socket.socket, threading.Thread] = {}
+        self._closed = False
         self._woken, self._waker = socket.socketpair()
         self._acceptor = threading.Thread(target=self._accept, name="listener", daemon=True)
 
@@ -39,6 +40,9 @@ class Listener:
 
     def close(self) -> None:
         """Stop: nothing is listened to, no connection stays open, and no thread is left."""
+        if self._closed:
+            return
+        self._closed = True
         self.stopping.set()
         self.wake()
         self._acceptor.join()

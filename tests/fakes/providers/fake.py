@@ -36,9 +36,7 @@ class Providers:
             raise self._script.faults[0]
 
     def close(self) -> None:
-        """Stop serving."""
-        for hold in self._script.holds:
-            hold.release()
+        """Stop serving; a stream that is held ends with its connection."""
         self._server.close()
         for hold in self._script.holds:
             hold.close()

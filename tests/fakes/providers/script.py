@@ -88,7 +88,7 @@ class Hold:
 
     Attributes:
         waiting: set when the stream has come to the hold.
-        left: set when the client has gone away meanwhile.
+        left: set when the connection has ended meanwhile: the client has gone, or the server was closed.
     """
 
     def __init__(self, after_chunks: int) -> None:
