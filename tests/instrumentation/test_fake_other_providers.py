@@ -51,8 +51,8 @@ def of_gemini(usage: Any) -> tuple[Any, ...]:
 
 
 def test_gemini_tells_thoughts_beside_the_candidates(providers: Providers, gemini: Any) -> None:
-    """Gemini tells the tokens of thoughts beside those of candidates, and the cached ones among the prompt's; thoughts are
-    parts, and the arguments of calls are values."""
+    """Gemini tells the tokens of thoughts beside those of the candidates, and the cached ones among those of the prompt;
+    thoughts are parts, and the arguments of calls are values."""
     providers.answer("Hi", **ALL)
     answer = gemini.models.generate_content(model="gemini-2.5-flash", contents="Hello")
     assert of_gemini(answer.usage_metadata) == (100, 30, 15, 5, 120)
