@@ -178,6 +178,8 @@ class _Round:
             anew = self.known.overrides is not None and any(self.known.sources.news(_notes(connection)))
             if not anew:
                 self._price(connection, calls)
+                if calls and calls[0][0] <= mark:
+                    connection.execute(sources.FORGET_SPENDING)
                 if until > mark:
                     connection.execute(_BEGIN_MARK)
                     connection.execute(_MOVE_MARK, (until, mark))

@@ -123,6 +123,8 @@ def _piece(after: int, connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
 def _set(changes: list[tuple[Any, ...]], connection: sqlite3.Connection) -> None:
     for change in changes:
         connection.execute(_SET, change)
+    if changes:
+        connection.execute(sources.FORGET_SPENDING)
 
 
 def _told(kind: str, found: list[Found]) -> list[tuple[Any, ...]]:

@@ -22,6 +22,8 @@ Key = tuple[str, str]  # provider, or '', and model
 
 NOTES = "SELECT key, value FROM about WHERE key IN ('priced_by', 'priced_toml', 'priced_seq')"
 NOTE = "INSERT OR REPLACE INTO about (key, value) VALUES (?, ?)"
+# The sums that budgets keep, when calls that are in them get another price: they are made anew.
+FORGET_SPENDING = "DELETE FROM spending"
 _LIVE_KEYS = "SELECT DISTINCT provider, model FROM prices WHERE ended_us IS NULL"
 _END = "UPDATE prices SET ended_us = ? WHERE provider = ? AND model = ? AND ended_us IS NULL"
 _END_OF = "UPDATE prices SET ended_us = ? WHERE ended_us IS NULL AND (kind = ? OR (rates IS NULL AND ?))"
@@ -76,7 +78,7 @@ class Sources:
             connection.execute(NOTE, ("priced_toml", self.overrides.edition))
         if newer or other:
             connection.execute(NOTE, ("priced_seq", 0))
-            connection.execute("DELETE FROM spending")  # what is kept there was summed before these had their price
+            connection.execute(FORGET_SPENDING)
 
 
 def write(connection: sqlite3.Connection, key: Key, kind: str, found: Iterable[Found]) -> None:

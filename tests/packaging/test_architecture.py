@@ -16,6 +16,7 @@ LONGEST_FILE = 400
 
 FUNCTIONS = {
     "add_tags",
+    "budget",
     "configure",
     "create_agent",
     "end_all_sessions",
@@ -36,6 +37,7 @@ TYPES = {
     "AsyncLangchainCallbackHandler",
     "Client",
     "Configuration",
+    "BudgetExceeded",
     "EndState",
     "ErrorEvent",
     "Event",

@@ -62,15 +62,16 @@ def drive(file: str, db: str, url: str, part: int, parts: int) -> int:
     ready()
     made = 0
     with openai.OpenAI(base_url=url, api_key="k") as client:
+        create: Any = client.chat.completions.create
         for number in range(part, len(runs), parts):
             agentops_local.start_session(tags=[f"run:{number}"])
             for index, call in enumerate(calls(runs[number])):
                 settings: Any = {"model": MODEL, "messages": call.prompt, "user": f"run:{number}"}
                 if index % 2:
                     options = {"include_usage": True}
-                    list(client.chat.completions.create(**settings, stream=True, stream_options=options))
+                    list(create(**settings, stream=True, stream_options=options))
                 else:
-                    client.chat.completions.create(**settings)
+                    create(**settings)
                 made += 1
             agentops_local.end_session(end_state(runs[number]))
     return made
