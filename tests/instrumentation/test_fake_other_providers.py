@@ -51,7 +51,7 @@ def of_gemini(usage: Any) -> tuple[Any, ...]:
 
 
 def test_gemini_tells_thoughts_beside_the_candidates(providers: Providers, gemini: Any) -> None:
-    """Gemini tells the tokens of thoughts beside those of the candidates, and the cached ones among those of the prompt;
+    """Gemini tells the tokens of thoughts beside those of the candidates, and cached ones among those of the prompt;
     thoughts are parts, and the arguments of calls are values."""
     providers.answer("Hi", **ALL)
     answer = gemini.models.generate_content(model="gemini-2.5-flash", contents="Hello")
