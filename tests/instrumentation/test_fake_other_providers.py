@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -226,6 +227,8 @@ def test_cohere_streams_part_by_part(providers: Providers, cohere: Any) -> None:
     written = [event.delta.message.content for event in events if event.type == "content-delta"]
     assert joined(piece.thinking for piece in written) == "Greet."
     assert joined(piece.text for piece in written) == "Hi!"
+    begun = [event.delta.message.tool_calls.function for event in events if event.type == "tool-call-start"]
+    assert [(function.name, function.arguments) for function in begun] == [(name, "") for name, _ in CALLS]
     called = [event.delta.message.tool_calls for event in events if event.type == "tool-call-delta"]
     assert joined(call.function.arguments for call in called) == "".join(arguments for _, arguments in CALLS)
     assert (events[-1].delta.usage.tokens.output_tokens, events[-1].delta.finish_reason) == (20, "TOOL_CALL")
@@ -260,6 +263,13 @@ def test_ollama_streams_lines(providers: Providers, ollama: Any) -> None:
     called = [call.function for line in lines for call in line.message.tool_calls or ()]
     assert [(call.name, call.arguments) for call in called] == PARSED
     assert [(line.done, line.eval_count) for line in lines[-2:]] == [(False, None), (True, 20)]
+
+
+def test_ollama_streams_unless_told_otherwise(providers: Providers) -> None:
+    """A chat that says nothing of streams is streamed by Ollama."""
+    body = json.dumps({"model": "qwen3", "messages": HELLO}).encode()
+    with urllib.request.urlopen(f"{providers.ollama}/api/chat", body) as answer:  # noqa: S310 - our own address
+        assert [json.loads(line)["done"] for line in answer] == [False, False, False, True]
 
 
 def test_ollama_refuses_with_its_error(providers: Providers, ollama: Any) -> None:

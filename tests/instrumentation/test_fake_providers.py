@@ -137,6 +137,14 @@ def test_a_response_has_reasoning_text_and_calls(providers: Providers, openai: A
     assert response.usage.output_tokens_details.reasoning_tokens == 5
 
 
+def test_a_response_without_a_script_answers_its_input(openai: Any) -> None:
+    """Without a script a response answers the last of its input, text or messages, and counts its instructions."""
+    parts = [{"role": "user", "content": [{"type": "input_text", "text": "Hello"}]}]
+    for given in ("Hello", parts):
+        response = openai.responses.create(model="gpt-5", input=given, instructions="Be kind.")
+        assert (response.output_text, response.usage.input_tokens) == ("You said: Hello", 4)
+
+
 def test_a_response_is_streamed_in_the_order_of_events(providers: Providers, openai: Any) -> None:
     """A streamed response tells of each item that it is added, filled and done; its events are numbered without gap."""
     providers.answer("Hi!", tool_calls=CALLS[:1], reasoning="Greet.")
@@ -267,22 +275,25 @@ def test_a_refusal_is_told_in_the_words_of_its_provider(
 ) -> None:
     """A refusal has the status, the body and the request's id as its provider tells them, whatever the address."""
     libraries = pytest.importorskip("anthropic"), pytest.importorskip("openai")
-    providers.fail(status, times=2)
+    providers.fail(status, times=2, headers={"retry-after": "7"})
     with pytest.raises(libraries[0].APIStatusError) as of_anthropic:
         message(anthropic.with_options(max_retries=0))
     assert (of_anthropic.value.status_code, of_anthropic.value.body["error"]["type"]) == (status, kind)
     assert of_anthropic.value.request_id.startswith("req_")
+    assert of_anthropic.value.response.headers["retry-after"] == "7"
     with pytest.raises(libraries[1].APIStatusError) as of_openai:
         chat(openai.with_options(max_retries=0))
     assert (of_openai.value.status_code, of_openai.value.body["message"]) == (status, f"refused with {status}")
 
 
-def test_a_chat_without_messages_is_refused_and_takes_no_answer(providers: Providers, openai: Any) -> None:
+def test_what_is_out_of_order_is_refused_and_takes_no_answer(providers: Providers, openai: Any) -> None:
     """What the provider would refuse is refused, and leaves the queued answer to the next request."""
     library = pytest.importorskip("openai")
     providers.answer("for the next")
     with pytest.raises(library.BadRequestError, match="messages"):
         openai.chat.completions.create(model="gpt-4o", messages=[])
+    with pytest.raises(library.BadRequestError, match="one choice"):
+        chat(openai, n=2)
     assert chat(openai).choices[0].message.content == "for the next"
 
 
@@ -305,6 +316,7 @@ def test_a_held_stream_goes_on_when_it_is_let(providers: Providers, openai: Any)
     assert held.waiting.wait(LONG)
     held.step()
     assert next(stream).choices[0].delta.content == "You s"
+    assert held.waiting.wait(LONG)
     held.release()
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "aid: Hello"
     assert not held.left.is_set()

@@ -87,7 +87,7 @@ class Hold:
     """A stream that waits.
 
     Attributes:
-        waiting: set when the stream has come to the hold.
+        waiting: set while the stream waits.
         left: set when the connection has ended meanwhile: the client has gone, or the server was closed.
     """
 
@@ -113,6 +113,7 @@ class Hold:
         if connection in readable and _has_left(connection):
             self.left.set()
             return False
+        self.waiting.clear()
         self._allowed.recv(1)
         return True
 
