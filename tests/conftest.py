@@ -12,7 +12,6 @@ from hypothesis import settings
 from tests.clients import forget_client
 
 pytest_plugins = [
-    "tests.fakes.providers.fixtures",
     "tests.reliability.scorecard",  # its table needs the reports of every worker
 ]
 

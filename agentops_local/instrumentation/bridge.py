@@ -9,11 +9,13 @@ ours, which are sure to hold its content.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 # Spans that never end (a stream that is neither read on nor collected) must not fill the memory.
 MOST_OPEN = 10_000
+_COVER = "opentelemetry.util.genai"  # where the values are from by which a span covers those inside it
 _AGENTS = UUID("0190b2f6-8d11-7b52-9c3e-5b0a1f7e4d02")  # namespace for the agents that frameworks name
 
 _LLM_FIELDS = (
@@ -122,6 +125,27 @@ class Bridge(SpanProcessor):
             return False
         around.call, call.is_claimed = call, True
         return True
+
+    @contextmanager
+    def uncovered(self) -> Iterator[None]:
+        """Lets our instrumentors see a call within another one's span. Those of OpenTelemetry make one span of spans
+        around one another, the outer, which may be the program's own and hold none of the content."""
+        around = otel_context.get_current()
+        theirs = {key: value for key, value in around.items() if not type(value).__module__.startswith(_COVER)}
+        if len(theirs) == len(around) or self._is_inside_ours():
+            yield
+            return
+        token = otel_context.attach(Context(theirs))
+        try:
+            yield
+        finally:
+            otel_context.detach(token)
+
+    def _is_inside_ours(self) -> bool:
+        around = self._open.get(_number(trace.get_current_span()) or 0)
+        while around is not None and not (around.ours and around.kind == "llms"):
+            around = around.parent
+        return around is not None
 
     def start(self, span: Span, outer: trace.Span, ours: bool) -> None:
         """Stamps a span."""

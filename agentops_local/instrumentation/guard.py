@@ -23,6 +23,7 @@ from agentops_local.instrumentation import wire
 from agentops_local.instrumentation.reading import Reading
 
 if TYPE_CHECKING:
+    from agentops_local.instrumentation.bridge import Bridge
     from agentops_local.spending.purse import Reservation
 
 
@@ -186,13 +187,13 @@ class Guards:
     Args:
         library: its distribution.
         gate: asked before each call.
-        adopt: finds the span that tells of a call which has none of its own.
+        bridge: where the spans of the calls go.
     """
 
-    def __init__(self, library: str, gate: Gate, adopt: Callable[[Call], bool]) -> None:
+    def __init__(self, library: str, gate: Gate, bridge: Bridge) -> None:
         self._library = library
         self._gate = gate
-        self._adopt = adopt
+        self._bridge = bridge
         self._placed: list[tuple[Any, str, Any, Any]] = []
 
     def place(self) -> None:
@@ -232,11 +233,11 @@ class Guards:
             call.attempts = outer.attempts
         is_free = True
         try:
-            with bound(_current, call):
+            with bound(_current, call), self._bridge.uncovered():
                 yield
             is_free = False
         finally:
-            if not call.is_claimed and not self._adopt(call):
+            if not call.is_claimed and not self._bridge.adopt(call):
                 call.settle(None, is_free)
 
     def remove(self) -> None:

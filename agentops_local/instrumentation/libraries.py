@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def survey() -> Iterator[Verdict]:
         version = version_of(library.distribution)
         if version is not None:
             fitting = next(usable(library), None)
-            yield Verdict(library, version, fitting, library.remark or ("" if fitting else why_not(library, version)))
+            yield Verdict(library, version, fitting, library.remark or ("" if fitting else why_not(library)))
 
 
 def usable(library: Library) -> Iterator[Candidate]:
@@ -125,8 +124,9 @@ def usable(library: Library) -> Iterator[Candidate]:
             yield candidate
 
 
-def why_not(library: Library, version: str) -> str:
+def why_not(library: Library) -> str:
     """Why no candidate can be used, and what to do."""
+    version = version_of(library.distribution)
     told = []
     for candidate in library.candidates:
         found = version_of(candidate.distribution)
@@ -140,6 +140,8 @@ def why_not(library: Library, version: str) -> str:
 
 def version_of(distribution: str) -> str | None:
     """The installed version; None if it is not installed."""
+    from importlib import metadata  # it loads what reads mail: not in a program that makes no calls
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -148,6 +150,8 @@ def version_of(distribution: str) -> str | None:
 
 def conflict(candidate: Candidate, library: Library) -> str | None:
     """The versions of the library that an instrumentor says it can see, if the installed one is not among them."""
+    from importlib import metadata
+
     from packaging.requirements import Requirement  # comes with the instrumentors
     from packaging.utils import canonicalize_name
 

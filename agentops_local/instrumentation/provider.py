@@ -7,6 +7,7 @@ the call hang where they would without us, and the header that goes out names th
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - before any provider: in a child its lock is made anew first
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -81,12 +82,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
+class _Provider(TracerProvider):
+    def _handle_fork(self) -> None:
+        """In a forked child the SDK's own looks at the process anew, with threads, whose lock may be held just then: the
+        child would hang in its fork. Ours has no resource that could be another one there."""
+        self._tracers_lock = threading.Lock()
+
+
 def private_provider(processor: SpanProcessor) -> TracerProvider:
     """A provider that is always on and keeps every attribute whole, whatever OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER and
     the limits of the environment say: with the default of 128 attributes a chat of 101 messages loses its prompt."""
     unset = SpanLimits.UNSET
     with settings({"OTEL_SDK_DISABLED": None}):
-        provider = TracerProvider(
+        provider = _Provider(
             sampler=ALWAYS_ON,
             resource=Resource.get_empty(),
             shutdown_on_exit=False,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentops_local import faults
 from agentops_local.instrumentation.imports import Imports
-from agentops_local.instrumentation.libraries import LIBRARIES, Candidate, Library, usable, version_of, why_not
+from agentops_local.instrumentation.libraries import LIBRARIES, Candidate, Library, usable, why_not
 from agentops_local.log import logger
 
 if TYPE_CHECKING:
@@ -98,13 +98,12 @@ class Switch:
             for candidate in usable(library):
                 instrumentor = self._instrument(candidate, library)
                 if instrumentor is not None:
-                    guards = Guards(library.distribution, self._gate, bridge.adopt)
+                    guards = Guards(library.distribution, self._gate, bridge)
                     guards.place()
                     self._undo[library.distribution] = [instrumentor.uninstrument, guards.remove]
                     return
-            version = version_of(library.distribution) or "?"
             logger.warning(
-                "agentops_local: the calls of %s are not recorded: %s", library.distribution, why_not(library, version)
+                "agentops_local: the calls of %s are not recorded: %s", library.distribution, why_not(library)
             )
 
     def _ready(self) -> Bridge:
