@@ -13,6 +13,7 @@
 | env_data_opt_out | AGENTOPS_ENV_DATA_OPT_OUT | False |
 | db | AGENTOPS_LOCAL_DB | `.agentops/agentops.db` of the project |
 | durability | AGENTOPS_LOCAL_DURABILITY | "process": survives the end of the process; "power": a power cut as well |
+| | AGENTOPS_LOCAL_BUDGET | none: '5', '5/day', '5/project/allow' (see `agentops_local.budget`) |
 | | AGENTOPS_LOCAL_SAVE_KEY | True: a key given to `init()` is kept for the upload; 0, or env_data_opt_out: it is not |
 | | AGENTOPS_LOCAL_CREDENTIALS | where it is kept: a file of the user's (see `agentops_local.credentials`) |
 | redact | | none: a callable, names of keys, patterns (see `agentops_local.redact`) |

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
+
 import click
 
 from agentops_local.analytics.checkup import Checkup
 from agentops_local.analytics.finding import Finding, Level
 from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json, screen_width, styled
+from agentops_local.cli.recorded import library_findings
 from agentops_local.cli.text import wrap
 
 _MARKS = {Level.FINE: ("ok", "green"), Level.NOTE: ("note", "yellow"), Level.PROBLEM: ("WRONG", "red")}
@@ -38,7 +42,8 @@ def doctor(ctx: click.Context, full: bool, repair: bool, crash_test: bool, secon
     """Check the database, and say what is wrong.
 
     Where it is and how large; whether it is sound; its filesystem and permissions; SQLite's known faults; who records
-    now and whose process died; events lost; copies lying beside it; the settings in force. Keys are never shown.
+    now and whose process died; events lost; copies lying beside it; the settings in force; which libraries' LLM calls
+    are recorded, and which are not and why. Keys are never shown.
 
     With --repair, a damaged file is put aside, a new database is begun, and what can be read of every damaged file
     beside it is put into that; programs may go on recording. The exit code is 1 if something could not be done.
@@ -55,7 +60,7 @@ def doctor(ctx: click.Context, full: bool, repair: bool, crash_test: bool, secon
         from agentops_local.cli.repairing import repair as repair_database
 
         ctx.exit(repair_database(settings.path(), as_json))
-    looks = Checkup(settings.path(), full).run()
+    looks: Iterable[Finding] = chain(Checkup(settings.path(), full).run(), library_findings())
     if crash_test:
         from agentops_local.cli.crash_testing import findings
 

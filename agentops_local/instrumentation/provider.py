@@ -84,8 +84,8 @@ if hasattr(os, "register_at_fork"):
 
 class _Provider(TracerProvider):
     def _handle_fork(self) -> None:
-        """In a forked child the SDK's own looks at the process anew, with threads, whose lock may be held just then: the
-        child would hang in its fork. Ours has no resource that could be another one there."""
+        """In a forked child the SDK's own looks at the process anew, with threads, whose lock may be held just then: it
+        would hang in its fork. Ours has no resource that could be another one there."""
         self._tracers_lock = threading.Lock()
 
 

@@ -23,6 +23,14 @@ def in_a_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What the libraries warn of in their own code, and leave open until it is collected, is theirs."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            for kind in ("DeprecationWarning", "ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
+                item.add_marker(pytest.mark.filterwarnings(f"ignore::{kind}"))
+
+
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
     """What a library leaves open is collected in the test that left it, not in another one."""

@@ -15,11 +15,7 @@ from agentops_local.session import Session
 from tests.fakes.llm import Answer, LLMServer, Request
 from tests.sdk.records import Records
 
-# What the libraries warn of in their own code, and leave open until it is collected, is theirs.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore")  # frameworks warn of much
 
 MODEL = "gpt-4o"
 

@@ -15,13 +15,6 @@ from agentops_local.session import Session
 from tests.fakes.llm import Answer, LLMServer, Usage
 from tests.sdk.records import Records
 
-# What the libraries warn of in their own code, and leave open until it is collected, is theirs.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 QUESTION: Any = [{"role": "user", "content": "Weather in Paris?"}]
 SEEN = Usage(input=100, output=20, cache_read=30, cache_write=10, reasoning=5)
 

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import jwt
@@ -166,8 +167,9 @@ def test_a_token_must_be_ours(api: Api) -> None:
         body = {"events": [], "session": {}, "id": str(uuid4())}
         answer = api.send("POST", f"/v2/{path}", body)
         assert (answer.status, answer.message) == (400, "Bearer Token is Missing")
+        unsigned: Any = None
         forged = jwt.encode({"session_id": session.id, "project": "local", "exp": 1 << 33}, "x" * 40, algorithm="HS256")
-        none = jwt.encode({"session_id": session.id, "project": "local", "exp": 1 << 33}, None, algorithm="none")
+        none = jwt.encode({"session_id": session.id, "project": "local", "exp": 1 << 33}, unsigned, algorithm="none")
         for value in ("garbage", "Bearer", "Bearer garbage", f"Bearer {forged}", f"Bearer {none}", "Bearer a b c"):
             answer = api.send("POST", f"/v2/{path}", body, {"Authorization": value})
             assert (answer.status, answer.message) == (401, "Invalid Token")
