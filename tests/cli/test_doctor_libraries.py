@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from agentops_local.cli import cli
 from agentops_local.instrumentation import libraries
+from tests.cli.calling import call
 
 
 def told() -> dict[str, dict[str, object]]:
     """What is said of each library."""
-    found = json.loads(CliRunner().invoke(cli, ["doctor", "--json"]).stdout)
-    return {one["library"]: one for one in found if one["about"] == "LLM calls"}
+    found = call("doctor", "--json").json
+    return {one["data"]["library"]: {**one, **one["data"]} for one in found if one["about"] == "LLM calls"}
 
 
 def test_recorded_by_what(project: Path) -> None:
