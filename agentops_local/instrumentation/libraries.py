@@ -35,12 +35,17 @@ class Library:
         trigger: the module after whose import it can be instrumented.
         candidates: in the order in which they are tried; none: it makes spans itself, or cannot be recorded.
         remark: what else there is to know.
+        is_framework: whether it makes its calls by the libraries of others; what is seen of it are agents and tools.
     """
 
     distribution: str
     trigger: str
     candidates: tuple[Candidate, ...] = ()
     remark: str = ""
+    is_framework: bool = False
+
+
+SDK = "opentelemetry-sdk"  # which every candidate needs
 
 
 def _official(library: str, name: str, extra: str) -> Candidate:
@@ -53,6 +58,10 @@ def _official(library: str, name: str, extra: str) -> Candidate:
 def _openinference(library: str, name: str, extra: str = "providers") -> Candidate:
     module = f"openinference.instrumentation.{library.replace('-', '_')}"
     return Candidate(f"openinference-instrumentation-{library}", module, name, extra)
+
+
+def _framework(distribution: str, trigger: str, *candidates: Candidate) -> Library:
+    return Library(distribution, trigger, candidates, is_framework=True)
 
 
 LIBRARIES: tuple[Library, ...] = (
@@ -71,23 +80,23 @@ LIBRARIES: tuple[Library, ...] = (
     Library("ollama", "ollama", (_openinference("ollama", "OllamaInstrumentor"),)),
     Library("litellm", "litellm", (_openinference("litellm", "LiteLLMInstrumentor"),)),
     Library("ai21", "ai21", remark="no instrumentor is kept for it; its OpenAI-compatible address is recorded"),
-    Library("langchain-core", "langchain_core", (
-        _official("genai-langchain", "LangChainInstrumentor", "langchain"),
-        _openinference("langchain", "LangChainInstrumentor", "langchain"))),
-    Library("openai-agents", "agents", (
-        _official("genai-openai-agents", "OpenAIAgentsInstrumentor", "openai-agents"),
-        _openinference("openai-agents", "OpenAIAgentsInstrumentor", "openai-agents"))),
-    Library("llama-index-core", "llama_index.core", (
-        _official("genai-llama-index", "LlamaIndexInstrumentor", "llama-index"),
-        _openinference("llama-index", "LlamaIndexInstrumentor", "llama-index"))),
-    Library("crewai", "crewai", (_openinference("crewai", "CrewAIInstrumentor", "crewai"),)),
-    Library("autogen-agentchat", "autogen_agentchat", (
-        _openinference("autogen-agentchat", "AutogenAgentChatInstrumentor", "autogen"),)),
-    Library("ag2", "autogen", (_openinference("ag2", "AG2Instrumentor", "ag2"),)),  # up to 0.x, as it says itself
-    Library("smolagents", "smolagents", (_openinference("smolagents", "SmolagentsInstrumentor", "smolagents"),)),
-    Library("pydantic-ai-slim", "pydantic_ai", (
-        Candidate("pydantic-ai-slim", "agentops_local.instrumentation.natives", "PydanticAI", "otel"),)),
-    Library("google-adk", "google.adk", (_openinference("google-adk", "GoogleADKInstrumentor", "google-adk"),)),
+    _framework("langchain-core", "langchain_core",
+               _official("genai-langchain", "LangChainInstrumentor", "langchain"),
+               _openinference("langchain", "LangChainInstrumentor", "langchain")),
+    _framework("openai-agents", "agents",
+               _official("genai-openai-agents", "OpenAIAgentsInstrumentor", "openai-agents"),
+               _openinference("openai-agents", "OpenAIAgentsInstrumentor", "openai-agents")),
+    _framework("llama-index-core", "llama_index.core",
+               _official("genai-llama-index", "LlamaIndexInstrumentor", "llama-index"),
+               _openinference("llama-index", "LlamaIndexInstrumentor", "llama-index")),
+    _framework("crewai", "crewai", _openinference("crewai", "CrewAIInstrumentor", "crewai")),
+    _framework("autogen-agentchat", "autogen_agentchat",
+               _openinference("autogen-agentchat", "AutogenAgentChatInstrumentor", "autogen")),
+    _framework("ag2", "autogen", _openinference("ag2", "AG2Instrumentor", "ag2")),  # up to 0.x, as it says itself
+    _framework("smolagents", "smolagents", _openinference("smolagents", "SmolagentsInstrumentor", "smolagents")),
+    _framework("pydantic-ai-slim", "pydantic_ai",
+               Candidate("pydantic-ai-slim", "agentops_local.instrumentation.natives", "PydanticAI", "otel")),
+    _framework("google-adk", "google.adk", _openinference("google-adk", "GoogleADKInstrumentor", "google-adk")),
 )  # fmt: skip
 
 
@@ -119,6 +128,8 @@ def survey() -> Iterator[Verdict]:
 
 def usable(library: Library) -> Iterator[Candidate]:
     """The candidates that are installed and can see the library's installed version, in their order."""
+    if version_of(SDK) is None:
+        return
     for candidate in library.candidates:
         if version_of(candidate.distribution) is not None and not conflict(candidate, library):
             yield candidate
@@ -127,6 +138,8 @@ def usable(library: Library) -> Iterator[Candidate]:
 def why_not(library: Library) -> str:
     """Why no candidate can be used, and what to do."""
     version = version_of(library.distribution)
+    if version_of(SDK) is None:
+        return f"pip install 'agentops-local[{library.candidates[0].extra}]'" if library.candidates else library.remark
     told = []
     for candidate in library.candidates:
         found = version_of(candidate.distribution)

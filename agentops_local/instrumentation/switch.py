@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -92,19 +93,21 @@ class Switch:
         with faults.contained(f"recording the calls of {library.distribution}"):
             if not library.candidates or not self._take(library.distribution):
                 return
+            candidates = list(usable(library))
+            if not candidates:
+                _tell_why_not(library)
+                return
             from agentops_local.instrumentation.guard import Guards
 
             bridge = self._ready()
-            for candidate in usable(library):
+            for candidate in candidates:
                 instrumentor = self._instrument(candidate, library)
                 if instrumentor is not None:
                     guards = Guards(library.distribution, self._gate, bridge)
                     guards.place()
                     self._undo[library.distribution] = [instrumentor.uninstrument, guards.remove]
                     return
-            logger.warning(
-                "agentops_local: the calls of %s are not recorded: %s", library.distribution, why_not(library)
-            )
+            _tell_why_not(library)
 
     def _ready(self) -> Bridge:
         """Makes the provider, once a library needs it."""
@@ -166,6 +169,14 @@ def _quiet(candidate: Candidate) -> dict[str, Any]:
     from opentelemetry.metrics import NoOpMeterProvider
 
     return {"meter_provider": NoOpMeterProvider(), "logger_provider": NoOpLoggerProvider()}
+
+
+def _tell_why_not(library: Library) -> None:
+    """A framework's calls are recorded by the libraries that it makes them by; what is missing then is no more than its
+    agents and tools, which not every program that has it in its environment wants."""
+    level, what = (logging.INFO, "agents and tools") if library.is_framework else (logging.WARNING, "calls")
+    told = "agentops_local: the %s of %s are not recorded: %s"
+    logger.log(level, told, what, library.distribution, why_not(library))
 
 
 def _tell_what_is_missing() -> None:

@@ -240,6 +240,18 @@ def test_a_version_that_nobody_sees(server: LLMServer, project: Path, records: R
     assert "not 99.0" in told
 
 
+def test_without_the_sdk(server: LLMServer, project: Path, records: Records, caplog: Any,
+                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Where a part of what records is missing, the program is told what to install, and goes on."""
+    real = libraries.version_of
+    monkeypatch.setattr(libraries, "version_of", lambda name: None if name == "opentelemetry-sdk" else real(name))
+    agentops_local.init()
+    ask(server)
+    assert records.column("SELECT count(*) FROM llms") == [0]
+    (told,) = {record.getMessage() for record in caplog.records if " of openai are" in record.getMessage()}
+    assert told.endswith("the calls of openai are not recorded: pip install 'agentops-local[otel]'")
+
+
 def test_a_candidate_that_fails(server: LLMServer, project: Path, records: Records,
                                 monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """An instrumentor that fails makes way for the next one, and is counted."""
