@@ -147,6 +147,34 @@ def test_opentelemetry_switched_off(server: LLMServer, records: Records) -> None
     assert records.column("SELECT completion IS NOT NULL FROM llms") == [1]
 
 
+def test_anthropics_own_spans(server: LLMServer, records: Records) -> None:
+    """A library that makes spans of its own, into the program's tracing, is recorded once, with its content; and the
+    program gets those spans as without us."""
+    pytest.importorskip("anthropic", reason="anthropic is not installed")
+    program = f"""
+import sys
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+if sys.argv[2] == "recorded":
+    {INIT}
+import anthropic
+with anthropic.Anthropic(base_url=sys.argv[1], api_key="k") as client:
+    client.messages.create(model="claude-haiku-4-5", max_tokens=9, messages=[{{"role": "user", "content": "hi"}}])
+print([(span.name, span.parent) for span in exporter.get_finished_spans()])
+"""
+    plain, recorded = run(program, server.url, "plain"), run(program, server.url, "recorded")
+    assert plain.returncode == recorded.returncode == 0, recorded.stderr
+    assert recorded.stdout == plain.stdout
+    assert [json.loads(one)["content"] for one in records.column("SELECT completion FROM llms")] == ["It is sunny."]
+
+
 def test_little_is_loaded() -> None:
     """`init()` in a program that makes no LLM calls loads nothing of OpenTelemetry, and no library of a provider."""
     program = (
