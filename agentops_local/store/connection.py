@@ -17,7 +17,7 @@ from agentops_local import clock
 from agentops_local.errors import DatabaseTooNew, DatabaseUnusable, ForeignDatabase
 from agentops_local.log import logger
 from agentops_local.store.location import prepare_folder
-from agentops_local.store.schema import APPLICATION_ID, COLUMNS, VERSION, schema_text, statements
+from agentops_local.store.schema import APPLICATION_ID, COLUMNS, VERSION, VIEWS, schema_text, statements
 
 BUSY_TIMEOUT = 10.0  # seconds; only programs that do not know the writers' lock (a shell, a viewer) are waited for
 _UNQUOTED = frozenset(b"/:-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")  # in a URI
@@ -316,6 +316,10 @@ def _look_for_damage(connection: sqlite3.Connection) -> None:
         for table, columns in COLUMNS.items():
             sql = f"SELECT {columns} FROM {table} ORDER BY 1 DESC LIMIT 1"  # noqa: S608 - our own names
             connection.execute(sql).fetchone()
+        for view in VIEWS:
+            connection.execute(f"SELECT * FROM {view} LIMIT 0")  # noqa: S608 - our own names
+    except UnicodeDecodeError as error:  # the name of a column
+        raise sqlite3.DatabaseError(f"database disk image is malformed: {error}") from error
     except sqlite3.OperationalError as error:
         if "no such" not in str(error):  # table, or column
             raise

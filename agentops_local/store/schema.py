@@ -33,6 +33,10 @@ COLUMNS = {
 }
 
 
+# What everybody else reads.
+VIEWS = ("message_texts", "payloads", "llms", "tools", "actions", "errors", "session_stats", "egress")
+
+
 @cache
 def schema_text() -> str:
     """The text of schema.sql: beside the package in a wheel, one folder up in a checkout."""
