@@ -105,13 +105,13 @@ class Verdict:
     """Whether a library is recorded.
 
     Attributes:
-        library: which one, in the version that is installed.
+        about: the library, in the version that is installed.
         version: of the library.
         candidate: what records it; None: nothing does, or it needs nothing.
         reason: why nothing does, or what else there is to know.
     """
 
-    library: Library
+    about: Library
     version: str
     candidate: Candidate | None
     reason: str

@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import threading
+from abc import ABC, abstractmethod
 from typing import BinaryIO, cast
 
 from tests.fakes.wire import Malformed, Request, read_request
@@ -21,7 +22,7 @@ class Over(Exception):
     """The connection is at its end although its request has not been answered."""
 
 
-class Listener:
+class Listener(ABC):
     """Hands every request of every connection to `exchange`; `stopping` is set when all is to end."""
 
     def __init__(self, listening: socket.socket, stopping: threading.Event) -> None:
@@ -64,9 +65,9 @@ class Listener:
 
     # what a kind of server does its own way -------------------------------------------------------------------------
 
+    @abstractmethod
     def exchange(self, connection: socket.socket, request: Request) -> bool:
         """Answer a request; whether its connection stays open."""
-        raise NotImplementedError
 
     def begun(self, connection: socket.socket, request: Request) -> None:
         """The head of a request is here, its body is not."""
@@ -77,7 +78,7 @@ class Listener:
         """Whether a new connection is served."""
         return True
 
-    def awoken(self) -> None:
+    def awoken(self) -> None:  # noqa: B027 - most servers have nothing to do then
         """Somebody has called `wake`: this is the acceptor's thread."""
 
     # connections ----------------------------------------------------------------------------------------------------

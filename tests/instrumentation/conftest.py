@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import agentops_local
-from agentops_local.session import Session
 from tests.fakes.llm import Answer, LLMServer, Usage
-from tests.sdk.records import Records
+from tests.fakes.llm.fixtures import records, session  # noqa: F401 - pytest finds them here
 
 USAGE = Usage(input=100, output=20, cache_read=30, reasoning=5)
 
@@ -39,22 +37,8 @@ def collected() -> Iterator[None]:
 
 
 @pytest.fixture
-def records(project: Path) -> Records:
-    """What the project's database holds."""
-    return Records(project / ".agentops" / "agentops.db")
-
-
-@pytest.fixture
 def server() -> Iterator[LLMServer]:
     """The servers of the providers; every answer tells the same usage unless another is set."""
     with LLMServer() as running:
         running.answer_with(lambda request: Answer(usage=USAGE))  # noqa: ARG005 - whatever is asked
         yield running
-
-
-@pytest.fixture
-def session(project: Path) -> Session:
-    """A session in which LLM calls record themselves."""
-    started = agentops_local.init()
-    assert started is not None
-    return started

@@ -105,12 +105,12 @@ class Framework(NamedTuple):
     """How a framework is used.
 
     Attributes:
-        library: its distribution, as it is listed; `needs` is what else must be installed.
+        distribution: of the library, as it is listed; `needs` is what else must be installed.
         run: asks an agent with one tool, and gives its answer.
         calls: LLM calls that this takes.
     """
 
-    library: str
+    distribution: str
     needs: str
     run: Callable[[str], str]
     calls: int = 2
@@ -126,13 +126,13 @@ FRAMEWORKS = [
 ]
 
 
-@pytest.fixture(params=FRAMEWORKS, ids=lambda framework: framework.library)
+@pytest.fixture(params=FRAMEWORKS, ids=lambda framework: framework.distribution)
 def framework(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Framework:
     """A framework that is installed with what records it; it reports to nobody."""
     found: Framework = request.param
-    library = next(library for library in LIBRARIES if library.distribution == found.library)
+    library = next(library for library in LIBRARIES if library.distribution == found.distribution)
     if version_of(found.needs) is None or next(usable(library), None) is None:
-        pytest.skip(f"{found.library}, or what records it, is not installed")
+        pytest.skip(f"{found.distribution}, or what records it, is not installed")
     for name in ("CREWAI_DISABLE_TELEMETRY", "CREWAI_DISABLE_TRACKING"):
         monkeypatch.setenv(name, "true")
     return found

@@ -28,7 +28,7 @@ class Provider(NamedTuple):
         tells: which kinds of tokens its API counts.
     """
 
-    library: str
+    distribution: str
     model: str
     answers: str
     plain: Callable[[LLMServer, str], str]
@@ -234,13 +234,13 @@ PROVIDERS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=PROVIDERS, ids=lambda provider: provider.library)
+@pytest.fixture(params=PROVIDERS, ids=lambda provider: provider.distribution)
 def provider(request: pytest.FixtureRequest) -> Provider:
     """A provider whose library is installed, and an instrumentor for it."""
     found: Provider = request.param
-    library = next(library for library in LIBRARIES if library.distribution == found.library)
+    library = next(library for library in LIBRARIES if library.distribution == found.distribution)
     if next(usable(library), None) is None:
-        pytest.skip(f"{found.library}, or what records it, is not installed")
+        pytest.skip(f"{found.distribution}, or what records it, is not installed")
     return found
 
 

@@ -306,12 +306,12 @@ def test_a_candidate_that_fails(server: LLMServer, project: Path, records: Recor
 
 def test_the_survey(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each installed library is listed with what records it, or why nothing does and what to install."""
-    told = {verdict.library.distribution: verdict for verdict in libraries.survey()}
+    told = {verdict.about.distribution: verdict for verdict in libraries.survey()}
     assert told["openai"].candidate is not None
     assert told["openai"].candidate.distribution == "opentelemetry-instrumentation-genai-openai"
     real = libraries.version_of
     monkeypatch.setattr(libraries, "version_of", lambda name: None if "instrumentation" in name else real(name))
-    told = {verdict.library.distribution: verdict for verdict in libraries.survey()}
+    told = {verdict.about.distribution: verdict for verdict in libraries.survey()}
     assert told["openai"].candidate is None
     assert told["openai"].reason == "pip install 'agentops-local[otel]'"
 

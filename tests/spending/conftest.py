@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import agentops_local
 from agentops_local.session import Session
 from tests.fakes.llm import Answer, LLMServer, Usage
-from tests.sdk.records import Records
+from tests.fakes.llm.fixtures import records, session  # noqa: F401 - pytest finds them here
 
 # gpt-4o-2024-08-06: 2.50 and 10 US dollars a million. Together one cent.
 CENT = Usage(input=2_000, output=500)
@@ -26,25 +24,11 @@ def libraries() -> None:
 
 
 @pytest.fixture
-def records(project: Path) -> Records:
-    """What the project's database holds."""
-    return Records(project / ".agentops" / "agentops.db")
-
-
-@pytest.fixture
 def server() -> Iterator[LLMServer]:
     """A server whose every answer costs a cent."""
     with LLMServer() as running:
         running.answer_with(lambda request: Answer(usage=CENT))  # noqa: ARG005 - whatever is asked
         yield running
-
-
-@pytest.fixture
-def session(project: Path) -> Session:
-    """A session in which LLM calls record themselves."""
-    started = agentops_local.init()
-    assert started is not None
-    return started
 
 
 @pytest.fixture
