@@ -32,7 +32,7 @@ def server() -> Iterator[LLMServer]:
 
 
 @pytest.fixture
-def client(session: Session, server: LLMServer) -> Iterator[Any]:
+def client(session: Session, server: LLMServer) -> Iterator[Any]:  # noqa: F811 - the fixture of that name
     """A client that tries once."""
     import openai
 
