@@ -83,7 +83,7 @@ class Planner:
             return
         fate = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
         left = len(worker.to_do)
-        _say(worker.name, worker.pid, f"{fate}: {worker.acknowledged} events acknowledged, {left} files left")
+        _say(worker.name, worker.pid, f"{fate}: {worker.acknowledged} events kept, {left} files left")
         agentops.record(agentops.ErrorEvent(error_type="WorkerDied", code=str(code), details=f"{worker.name} {fate}"))
         if worker.name != _VICTIM:
             raise RuntimeError(f"{worker.name} {fate}")  # nobody killed it: our fault

@@ -304,9 +304,9 @@ class DatabaseFile:
         if self._watch.has_lost_index() or self._watch.has_lost_wal():
             opening.close_as_it_is(connection, self.path)
             return
-        if self._watch.is_parted():
-            with suppress(sqlite3.Error):
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self._wal and self._watch.begun:  # else it could not even be opened
+            mode = "TRUNCATE" if self._watch.is_parted() else "PASSIVE"
+            renewal.checkpoint(connection, f"{self._file}-wal", mode, self._doubtful)
         connection.close()
 
     def quarantine(self, error: Exception, ours: bool = False, told: bool = True) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 
 _PIECE = 1 << 20  # bytes
 
@@ -47,3 +48,20 @@ def renew(connection: sqlite3.Connection, wal_file: str) -> None:
             os.close(descriptor)
     finally:
         connection.execute("ROLLBACK")
+
+
+def checkpoint(connection: sqlite3.Connection, wal_file: str, mode: str, doubtful: bool) -> None:
+    """A checkpoint before a connection is closed; where its sync fails, the WAL is written anew.
+
+    The last one to close checkpoints by itself, but says nothing of a sync that fails there: the next program found a
+    WAL with a gap, and what it promised was lost with a power cut. So it is done where the error is heard.
+
+    Args:
+        doubtful: a sync has failed earlier, and the WAL could not be renewed.
+    """
+    try:
+        connection.execute(f"PRAGMA wal_checkpoint({mode})")
+    except sqlite3.Error as error:
+        if doubtful or is_doubtful(error):
+            with suppress(sqlite3.Error, OSError):
+                renew(connection, wal_file)

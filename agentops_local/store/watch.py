@@ -33,7 +33,7 @@ class Watch:
         self._index = f"{file}-shm"
         self._file_id = self._wal_id = self._index_id = _UNKNOWN
         self._lost_index = _GONE
-        self._watching = False
+        self.begun = False
         self.wal_size = 0
 
     def begin(self, wal: bool) -> None:
@@ -45,20 +45,20 @@ class Watch:
         self._file_id = _identity(self._file)
         self._wal_id = _identity(self._wal) if wal else _UNKNOWN
         self._index_id = _identity(self._index) if wal else _UNKNOWN
-        self._watching = True
+        self.begun = True
 
     def pause(self) -> None:
         """While a connection is opened nothing is known but which database it was before."""
-        self._watching = False
+        self.begun = False
 
     def forget(self) -> None:
         """Whatever is at the path from now on is another database."""
         self._file_id = _UNKNOWN
-        self._watching = False
+        self.begun = False
 
     def all_there(self) -> bool:
         """Whether the files are the same as before. It is asked before each use: a stat costs 1 µs."""
-        if not self._watching:
+        if not self.begun:
             return False
         try:
             found = os.stat(self._file)
@@ -78,14 +78,14 @@ class Watch:
 
     def is_parted(self) -> bool:
         """Whether the database and its WAL are no longer beside each other."""
-        if not self._watching or self._wal_id == _UNKNOWN:
+        if not self.begun or self._wal_id == _UNKNOWN:
             return False
         return self.is_moved() or _found(self._wal) != self._wal_id
 
     def has_lost_index(self) -> bool:
         """Whether others may have an index other than ours, of the same WAL or another. Not where WAL and index are
         both gone: whoever had come since would have made both."""
-        if not self._watching or self._index_id == _UNKNOWN or self.is_moved():
+        if not self.begun or self._index_id == _UNKNOWN or self.is_moved():
             return False
         wal, index = _found(self._wal), _found(self._index)
         lost = index != self._index_id and (wal, index) != (_GONE, _GONE)
@@ -96,7 +96,7 @@ class Watch:
     def has_lost_wal(self) -> bool:
         """Whether others write to another WAL by the index that is ours, too: it no longer tells what is in ours. As
         long as they have written nothing it does."""
-        if not self._watching or self._wal_id == _UNKNOWN or self.is_moved():
+        if not self.begun or self._wal_id == _UNKNOWN or self.is_moved():
             return False
         try:
             wal = os.stat(self._wal)
