@@ -201,6 +201,13 @@ CREATE TABLE events (
 );
 CREATE INDEX errors_by_time ON events (session, init_us) WHERE kind = 'errors';
 
+-- Sessions of which stored events have changed: a cost was set, or events were erased. Who keeps sums or words of events
+-- elsewhere, as the index beside this file does, makes those of the session anew.
+CREATE TABLE changes (
+    session  INTEGER PRIMARY KEY,          -- its seq, also of one that is gone
+    revision INTEGER NOT NULL UNIQUE       -- raised over the whole table by every change
+);
+
 -- Losses: events that could not be stored although record() was called (disk full, ...), exactly counted.
 CREATE TABLE losses (
     id     INTEGER PRIMARY KEY,

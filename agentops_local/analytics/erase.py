@@ -32,6 +32,7 @@ from agentops_local.analytics.owners import Status, judge, open_owners, owners_o
 from agentops_local.analytics.sweep import Marks
 from agentops_local.errors import AgentOpsLocalError, DatabaseUnusable, StoreFault
 from agentops_local.process import Liveness
+from agentops_local.store import changes
 from agentops_local.store.connection import BUSY_TIMEOUT
 from agentops_local.store.file import DatabaseFile
 
@@ -185,6 +186,7 @@ class Eraser:
             before = tops(connection)
             deadline = time.monotonic() + _BATCH
             deleted, more = _delete_events(connection, number, deadline)
+            changes.note(connection, [number])
             if more:
                 connection.execute(_PARTLY, (number,))
             else:

@@ -21,6 +21,7 @@ from agentops_local.pricing.lookup import Found
 from agentops_local.pricing.overrides import Overrides, WrongPrices, load
 from agentops_local.pricing.rates import Tokens, amount
 from agentops_local.pricing.sources import Key, Sources
+from agentops_local.store import changes
 
 PIECE = 300  # calls priced in one transaction, some milliseconds
 _LAZY = 1000  # numbers of events; a mark that would move on by less is not worth a write
@@ -190,6 +191,7 @@ class _Round:
 
     def _price(self, connection: sqlite3.Connection, calls: list[Call]) -> None:
         prices: dict[Key, list[book.Price]] = {}
+        changed: list[int] = []
         numbers = json.dumps([call[0] for call in calls])
         fresh = connection.execute(_CALLS.format(which=_OF_EVENTS), {"events": numbers, "after": 0}).fetchall()
         for seq, provider, model, init_us, *tokens in fresh:
@@ -199,6 +201,8 @@ class _Round:
             price = book.at(prices[key], init_us)
             if price is not None:
                 connection.execute(_PRICE, (*priced(price, Tokens(*tokens), init_us), price.id, seq))
+                changed.append(seq)
+        changes.note_events(connection, changed)
 
     def _prices(self, connection: sqlite3.Connection, key: Key) -> list[book.Price]:
         prices = book.live(connection, *key)

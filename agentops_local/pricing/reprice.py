@@ -16,6 +16,7 @@ from agentops_local.pricing.lookup import Found
 from agentops_local.pricing.overrides import load
 from agentops_local.pricing.rates import Rates, Tokens
 from agentops_local.pricing.sources import Key, Sources
+from agentops_local.store import changes
 
 _OURS = "kind = 'llms' AND model IS NOT NULL AND cost_source IS NOT 'reported'"
 _KEYS = f"SELECT DISTINCT coalesce(provider, ''), model FROM events WHERE {_OURS} ORDER BY 1, 2"  # noqa: S608 - ours
@@ -81,9 +82,9 @@ class Reprice:
             self._look_up((key[0], key[1]), origin.find((key[0], key[1])))
         after = 0
         while calls := self.access.read(partial(_piece, after)):
-            changes = [change for call in calls if (change := self._price(call)) is not None]
-            if changes and not self.dry:
-                self.access.write(partial(_set, changes))
+            changed = [change for call in calls if (change := self._price(call)) is not None]
+            if changed and not self.dry:
+                self.access.write(partial(_set, changed))
             after = calls[-1][0]
         return [self.models[key] for key in sorted(self.models)]
 
@@ -120,10 +121,11 @@ def _piece(after: int, connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in connection.execute(_CALLS, (after,)).fetchall()]
 
 
-def _set(changes: list[tuple[Any, ...]], connection: sqlite3.Connection) -> None:
-    for change in changes:
+def _set(changed: list[tuple[Any, ...]], connection: sqlite3.Connection) -> None:
+    for change in changed:
         connection.execute(_SET, change)
-    if changes:
+    changes.note_events(connection, [change[-1] for change in changed])
+    if changed:
         connection.execute(sources.FORGET_SPENDING)
 
 

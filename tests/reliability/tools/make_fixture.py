@@ -33,6 +33,10 @@ FOLDER = Path(__file__).parents[1] / "fixtures"
 LONG = "a text of more than two thousand characters, " * 50
 # A price that was looked up, one that took its place, a model that is not known; a limit, and what is held against it.
 PRICED = """
+UPDATE events SET price = NULL; -- what the daemon has looked up on its way depends on what is installed
+DELETE FROM prices;
+DELETE FROM changes;
+INSERT INTO changes VALUES (1, 1);
 INSERT INTO prices (id, provider, model, from_us, rates, kind, source, looked_us, ended_us) VALUES
     (1, '', 'm', 0, '{"input":"1","output":"2"}', 'priced', 'genai-prices 0.2.3 openai/m', 1, 2),
     (2, '', 'm', 0, '{"input":"1.25","output":"10"}', 'overridden', 'prices.toml', 2, NULL),
