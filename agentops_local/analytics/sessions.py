@@ -158,7 +158,7 @@ def list_sessions(
     found: list[Summary] = []
     for row in _rows(connection, tags, min(limit or _PAGE, _PAGE)):
         status = judge(row["end_us"], [] if row["end_us"] is not None else owners_of(connection, row["seq"]))
-        if state is None or _is_in(state, row["end_state"], status):
+        if state is None or is_in(state, row["end_state"], status):
             found.append(_summary(connection, row, status))
             if len(found) == limit:
                 break
@@ -227,7 +227,8 @@ def _rows(connection: sqlite3.Connection, tags: Sequence[str], size: int) -> Ite
         before = page[-1]["seq"]
 
 
-def _is_in(state: str, end_state: str, status: Status) -> bool:
+def is_in(state: str, end_state: str, status: Status) -> bool:
+    """Whether a session with this end state and status is in this one of `STATES`."""
     if state in ("running", "died", "unknown"):
         return status.value == state
     if state == "indeterminate":
