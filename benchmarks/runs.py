@@ -6,12 +6,12 @@ recorder's rules (`agentops_local.recorder.prompts.grow`), with its own function
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from agentops_local.recorder.payload import LONG, Recipe, cut
 from agentops_local.recorder.prompts import Node
 from benchmarks.common import Row
-from benchmarks.floor import compact
 from benchmarks.speech import Speech, Times
 
 COLUMNS = (
@@ -82,7 +82,7 @@ class Tree:
                 number = self._blobs[piece.hash] = self._last_blob = self._last_blob + 1
                 self.texts.append((number, *piece))
             recipe.append(number)
-        return compact(recipe).encode()
+        return json.dumps(recipe).encode()  # as `payload.place` does, to the byte
 
     def say(self, parent: int, text: str) -> int:
         """A message that is unlike any other, after its parent."""
