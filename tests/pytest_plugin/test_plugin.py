@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sqlite3
 import subprocess
@@ -240,3 +241,11 @@ def test_import_time(project: Path) -> None:
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert [name for name in json.loads(done.stdout) if name not in sys.stdlib_module_names] == ["agentops_local"]
+
+
+def test_docs(project: Path) -> None:
+    """Every test that the page about testing shows passes."""
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    done = run(project, *shown)
+    assert f"{len(shown)} passed" in done.stdout, done.stdout
