@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from agentops_local.server import registry, sqlite_export, sqlite_idle, sqlite_sessions
+from agentops_local.exporting import v2
+from agentops_local.exporting.v2 import SessionRows
+from agentops_local.server import registry, sqlite_idle, sqlite_sessions
 from agentops_local.server.sqlite_events import EventsWrite, change
+from agentops_local.server.sqlite_totals import totals
 from agentops_local.server.sqlite_writer import SqliteWriter
 from agentops_local.server.store import (
     LOCAL,
     Access,
     EventFields,
     SessionFields,
-    SessionRows,
     SessionTotals,
     SilentSession,
     StoreUnavailable,
@@ -71,7 +73,7 @@ class SqliteStore:
         database = self._database(project)
         database.write(sqlite_sessions.update(session_id, fields))
         with database.reading() as connection:
-            found = sqlite_export.totals(connection, session_id)
+            found = totals(connection, session_id)
         return found or SessionTotals(session_id, 0, 0, 0, 0, None)  # erased in between
 
     def name_agent(self, project: str, session_id: str, agent_id: str, name: str | None) -> None:
@@ -95,12 +97,12 @@ class SqliteStore:
     def totals(self, project: str, session_id: str) -> SessionTotals | None:
         """What a session amounts to."""
         with self._database(project).reading() as connection:
-            return sqlite_export.totals(connection, session_id)
+            return totals(connection, session_id)
 
     def export(self, project: str, session_id: str, ours: bool = False) -> SessionRows | None:
         """A session with all its rows."""
         with self._database(project).reading() as connection:
-            return sqlite_export.export(connection, session_id, None if project == LOCAL else project, ours)
+            return v2.whole(connection, session_id, None if project == LOCAL else project, ours)
 
     def projects(self) -> list[str]:
         """Every project, `LOCAL` first."""

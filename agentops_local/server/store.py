@@ -24,6 +24,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from agentops_local.errors import AgentOpsLocalError
+from agentops_local.exporting.v2 import SessionRows
 from agentops_local.recorder.payload import Encoded
 
 LOCAL = "local"  # the project whose database is the one that is served: what was recorded on this machine
@@ -147,17 +148,6 @@ class SessionTotals:
     prompt_tokens: int
     completion_tokens: int
     cost: Decimal | None
-
-
-@dataclass(frozen=True)
-class SessionRows:
-    """A session whole: rows by the names of their columns, in the shape of the v2 export, in the order of commits."""
-
-    session: Mapping[str, object]
-    actions: Sequence[Mapping[str, object]]
-    llms: Sequence[Mapping[str, object]]
-    tools: Sequence[Mapping[str, object]]
-    errors: Sequence[Mapping[str, object]]
 
 
 @dataclass(frozen=True)
