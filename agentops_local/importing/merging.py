@@ -1,0 +1,164 @@
+"""Databases of other machines, and packs, merged into one.
+
+A merge takes what ours lacks: sessions, events of sessions that are there already, what is known of their uploads. Each
+session comes in a transaction of its own, so whatever interrupts a merge leaves whole sessions, and doing it once more
+does the rest. Readers and writers of both databases go on: theirs is only read, ours is kept from nobody for longer
+than one session takes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentops_local.importing.ledger import Carrying, sent
+from agentops_local.importing.source import Reading, Source
+from agentops_local.importing.target import Target, Writable
+from agentops_local.importing.writing import Writing
+from agentops_local.store.connection import connect_readonly
+
+Progress = Callable[[int, int], object]  # how many sessions are done with, of how many
+
+_LOSS = """
+INSERT INTO losses (at_us, pid, events, reason) SELECT ?1, ?2, ?3, ?4
+WHERE NOT EXISTS (SELECT 1 FROM losses WHERE at_us = ?1 AND pid = ?2 AND events = ?3 AND reason = ?4)
+"""
+
+
+@dataclass
+class Merged:
+    """What a merge has brought, or would bring.
+
+    Attributes:
+        files: how many databases were read.
+        sessions: in them.
+        new_sessions, changed_sessions: that were not here, and that are here and say more now.
+        events: that were not here.
+        changed_events: that are here, and say more now.
+        there: events that were here already.
+        uploaded: of the events, those that another machine has uploaded and that are not uploaded from here.
+    """
+
+    files: int = 0
+    sessions: int = 0
+    new_sessions: int = 0
+    changed_sessions: int = 0
+    events: int = 0
+    changed_events: int = 0
+    there: int = 0
+    uploaded: int = 0
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all of it was here already."""
+        return not (
+            self.new_sessions or self.changed_sessions or self.events or self.changed_events or self.uploaded
+        )  # fmt: skip
+
+
+def merge(db: Path, files: Iterable[Path], *, dry_run: bool = False, progress: Progress = lambda *_: None) -> Merged:
+    """Takes into a database what others hold and it lacks. Once or often is the same.
+
+    Args:
+        db: the database; it is made if it is not there.
+        files: databases, packs, or folders that hold a database.
+        dry_run: only looks, and writes nothing.
+        progress: told after each session how many are done with, of how many.
+
+    Raises:
+        WrongUse: one of them is the database itself.
+        DatabaseUnusable: one cannot be read, or is none of ours; then nothing of any is merged.
+        StoreFault, sqlite3.Error, OSError: ours cannot be written now; the sessions that are done with are there.
+    """
+    found = Merged()
+    with ExitStack() as stack:
+        sources = [stack.enter_context(closing(Source(Path(file), db))) for file in files]
+        todo = [source.sessions() for source in sources]
+        total, done = sum(map(len, todo)), 0
+        into = _Dry(db) if dry_run else Into(Target(db))
+        stack.enter_context(closing(into))
+        for source, sessions in zip(sources, todo, strict=True):
+            found.files += 1
+            for session in sessions:
+                bring(source, session, into, found)
+                done += 1
+                progress(done, total)
+            into.take_losses(source)
+    return found
+
+
+def bring(source: Source, session_id: str, into: Into | _Dry, found: Merged) -> None:
+    """Brings one session, and counts what came with it."""
+    with source.reading(session_id) as theirs:
+        if theirs is None:  # erased since it was listed
+            return
+        found.sessions += 1
+        into.take(theirs, found)
+
+
+class Into:
+    """The database that is merged into. Afterwards, `close` it."""
+
+    def __init__(self, target: Writable) -> None:
+        self._target = target
+
+    def close(self) -> None:
+        """Closes it."""
+        self._target.close()
+
+    def take(self, theirs: Reading, found: Merged) -> None:
+        """Writes what is lacking of a session, in one transaction."""
+        ours = self._target.look()
+        number = _number(ours, theirs.told.id)
+        events, there = theirs.lacking(ours, number)
+        uploads = sent(theirs, ours, number)
+        with self._target.transaction() as connection:
+            writing = Writing(connection, theirs.told)
+            for event in theirs.events(events):
+                writing.add(event)
+            carrying = Carrying(connection, theirs, writing.number, writing.is_new)
+            uploaded = sum(carrying.carry(what) for what in uploads)
+        found.new_sessions += writing.is_new
+        found.changed_sessions += writing.is_changed
+        found.events += writing.counts["new"]
+        found.changed_events += writing.counts["changed"]
+        found.there += there + writing.counts["there"]
+        found.uploaded += uploaded
+
+    def take_losses(self, source: Source) -> None:
+        """Events that others know to be lost are lost here as well."""
+        losses = source.losses()
+        if losses:
+            with self._target.transaction() as connection:
+                connection.executemany(_LOSS, losses)
+
+
+class _Dry:
+    """The same, only looked at."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection: sqlite3.Connection | None = None
+        if path.is_file() and path.stat().st_size:
+            self._connection = connect_readonly(path)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def take(self, theirs: Reading, found: Merged) -> None:
+        number = None if self._connection is None else _number(self._connection, theirs.told.id)
+        events, there = theirs.lacking(self._connection, number)
+        found.new_sessions += number is None
+        found.events += len(events)
+        found.there += there
+
+    def take_losses(self, source: Source) -> None:
+        pass
+
+
+def _number(connection: sqlite3.Connection, session_id: str) -> int | None:
+    row = connection.execute("SELECT seq FROM sessions WHERE id = ?", (session_id,)).fetchone()
+    return None if row is None else int(row[0])
