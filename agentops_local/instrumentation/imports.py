@@ -44,15 +44,19 @@ class Imports(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec that the other finders have for a module that is waited for, with a loader that calls back."""
-        if fullname not in self._waiting:
+        then = self._waiting.pop(fullname, None)  # now: another one of our kind asks all finders as well, us among them
+        if then is None:
             return None
         for finder in list(sys.meta_path):
             find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = find(fullname, path, target) if finder is not self and find is not None else None
             if spec is not None:
                 if spec.loader is not None:  # a namespace package has none, and runs no code
-                    spec.loader = _Loader(spec.loader, self._waiting.pop(fullname))
+                    spec.loader = _Loader(spec.loader, then)
+                else:
+                    self._waiting[fullname] = then
                 return spec
+        self._waiting[fullname] = then
         return None
 
 
