@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 import pytest
 
@@ -13,6 +12,7 @@ from agentops_local.analytics.sessions import Ambiguous, NoSuchSession
 from agentops_local.analytics.why import why
 from agentops_local.errors import DatabaseUnusable
 from agentops_local.event import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
+from tests.analytics.plans import scanned
 from tests.analytics.recording import LONG, SECRET, Book, died, run
 
 CALL = {"role": "assistant", "content": None,
@@ -197,18 +197,11 @@ def test_a_session_is_reached_by_its_index(book: Book) -> None:
     values = {"session": 1, "before": 9, "failed": "[]", "agent": 1}
     with reading(book.path) as connection:
         for sql in (asking.NEAR, asking.FAR, failures.LATEST):
-            assert unscanned(connection, sql, values), sql
+            assert not scanned(connection, sql, values)
         for sql, given in (
             (asking.TRIED, (1, "tools", "x", 9)), (asking.FAILED, (1,)), (asking.LOGS, (1,)),
             (failures.ERRORS, (1,)), (failures.ABOVE, (1, b"")), (steps.STEPS, ("[1]",)),
         ):  # fmt: skip
-            assert unscanned(connection, sql, given), sql
+            assert not scanned(connection, sql, given)
         plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {failures.ERRORS}", (1,))]
         assert plan[0] == "SEARCH e USING INDEX errors_by_time (session=?)"
-
-
-def unscanned(connection: sqlite3.Connection, sql: str, values: object) -> bool:
-    """Whether a statement is answered without going through a whole table."""
-    plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]  # type: ignore[arg-type]
-    scans = [line for line in plan if line.startswith("SCAN") and "VIRTUAL" not in line and "json_each" not in line]
-    return not [line for line in scans if line.split()[1] not in ("path", "node", "CONSTANT")]
