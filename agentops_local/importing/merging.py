@@ -39,7 +39,8 @@ class Merged:
         events: that were not here.
         changed_events: that are here, and say more now.
         there: events that were here already.
-        uploaded: of the events, those that another machine has uploaded and that are not uploaded from here.
+        uploaded: events that another machine has uploaded, so that they are not uploaded from here.
+        noted: sessions of which the ledger of uploads knows more than before.
     """
 
     files: int = 0
@@ -50,13 +51,13 @@ class Merged:
     changed_events: int = 0
     there: int = 0
     uploaded: int = 0
+    noted: int = 0
 
     @property
     def is_nothing(self) -> bool:
         """Whether all of it was here already."""
-        return not (
-            self.new_sessions or self.changed_sessions or self.events or self.changed_events or self.uploaded
-        )  # fmt: skip
+        news = (self.new_sessions, self.changed_sessions, self.events, self.changed_events, self.noted)
+        return not any(news)
 
 
 def merge(db: Path, files: Iterable[Path], *, dry_run: bool = False, progress: Progress = lambda *_: None) -> Merged:
@@ -127,6 +128,7 @@ class Into:
         found.changed_events += writing.counts["changed"]
         found.there += there + writing.counts["there"]
         found.uploaded += uploaded
+        found.noted += bool(uploads)
 
     def take_losses(self, source: Source) -> None:
         """Events that others know to be lost are lost here as well."""
