@@ -12,9 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
-import orjson
-
-from agentops_local.exporting.texts import Texts, checked
+from agentops_local.exporting.texts import Texts, checked, loaded
 
 _NODES_KEPT = 8 << 20  # characters of messages
 _PROMPTS_KEPT = 32 << 20  # characters of prompts
@@ -76,9 +74,13 @@ class Messages:
     Args:
         connection: from `analytics.reading`.
         texts: of the same database.
+        shape: makes of the JSON of a message that which is wanted; it is asked once for each message that is kept.
     """
 
-    def __init__(self, connection: sqlite3.Connection, texts: Texts) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, texts: Texts, shape: Callable[[str], str] = lambda text: text
+    ) -> None:
+        self._shape = shape
         self._connection = connection
         self._texts = texts
         self._nodes = _Kept[Node](_NODES_KEPT, lambda node: len(node.text) + 100)
@@ -135,6 +137,6 @@ class Messages:
         # The last one is put in at the end, so that the bound cannot push out what was asked for.
         for row in reversed(self._connection.execute(_PATH, {"last": last, "most": steps}).fetchall()):
             text = checked(self._texts.raw(row["content"]) or "null")
-            value = orjson.loads(text) if text[:1] == "{" else None
+            value = loaded(text) if text[:1] == "{" else None
             is_chat = isinstance(value, dict) and isinstance(value.get("role"), str)
-            self._nodes.put(row["id"], Node(row["parent"], text, is_chat))
+            self._nodes.put(row["id"], Node(row["parent"], self._shape(text), is_chat))

@@ -8,6 +8,7 @@ goes out as a text, and a line break between two values as a space, for a line m
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections import OrderedDict
 from datetime import datetime, timedelta, timezone
@@ -16,6 +17,7 @@ import orjson
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _KEPT = 16 << 20  # characters of long strings that are kept
+_HALF = re.compile("[\ud800-\udfff]")
 _BLOB = "SELECT text FROM blobs WHERE id = ?"
 
 
@@ -73,7 +75,7 @@ def checked(text: str) -> str:
         orjson.loads(text)
     except orjson.JSONDecodeError:
         try:
-            json.loads(text, parse_constant=_refuse)  # it takes what orjson refuses: half a surrogate pair
+            return _mended(text)
         except (ValueError, RecursionError):
             return orjson.dumps(text).decode()
     if "\n" in text or "\r" in text:  # between two values: within a text they are escaped
@@ -89,7 +91,7 @@ def loaded(text: str | None) -> object:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         try:
-            found: object = json.loads(text)
+            found: object = json.loads(_mended(text))
             return found
         except (ValueError, RecursionError):
             return text
@@ -122,5 +124,6 @@ def uuid_text(raw: object) -> str | None:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def _refuse(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
+def _mended(text: str) -> str:
+    """JSON that orjson refuses and others take: deep, or with half a surrogate pair, of which no UTF-8 can be made."""
+    return _HALF.sub("\ufffd", json.dumps(json.loads(text), ensure_ascii=False, allow_nan=False))
