@@ -39,8 +39,14 @@ _GROUPS = {
     "model": ("e.model", ""),
     "agent": ("a.name", "JOIN agents a ON a.seq = e.agent"),
     "session": ("s.id", "JOIN sessions s ON s.seq = e.session"),
-    "tag": ("t.value", "JOIN sessions s ON s.seq = e.session, json_each(s.tags) t"),
+    "tag": ("coalesce(t.value, '')", "JOIN sessions s ON s.seq = e.session LEFT JOIN json_each(s.tags) t"),
     "day": ("date(e.init_us / 1000000, 'unixepoch')", ""),
+}
+
+_MEASURES = {
+    "cost": "coalesce(sum(e.cost_pusd), 0)",
+    "tokens": "coalesce(sum(e.prompt_tokens), 0) + coalesce(sum(e.completion_tokens), 0)",
+    "errors": "count(CASE e.kind WHEN 'errors' THEN 1 END)",
 }
 
 
@@ -49,7 +55,6 @@ class ByHand:
 
     Args:
         connection: to a database of ours.
-        since_us: of cost: calls that began at this time or later.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -89,15 +94,14 @@ class ByHand:
         )
         return {name: tuple(sums) for name, *sums in rows}
 
-    def top(self, kind: str) -> Numbers:
-        """The names of a kind of events: how often, how long in all, and the longest."""
-        name = "model" if kind == "llms" else "name"
+    def top(self, by: str, limit: int) -> list[str]:
+        """The sessions with the most of something, that with the most first."""
         rows = self._rows(
-            f"SELECT {name}, count(*), sum(end_us - init_us), max(end_us - init_us), coalesce(sum(cost_pusd), 0) "
-            "FROM events WHERE kind = ? GROUP BY 1 ORDER BY 2 DESC",
-            kind,
+            f"SELECT s.id FROM sessions s JOIN (SELECT e.session, {_MEASURES[by]} AS measure FROM events e "
+            "GROUP BY e.session) m ON m.session = s.seq ORDER BY m.measure DESC, s.seq LIMIT ?",
+            limit,
         )
-        return {name: tuple(sums) for name, *sums in rows}
+        return [row[0] for row in rows]
 
     def errors(self) -> Numbers:
         """Errors that are alike: how often, in how many sessions, the first and the last time."""

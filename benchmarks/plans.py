@@ -6,20 +6,21 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 _ASKED = ("SELECT", "WITH", "INSERT", "DELETE", "UPDATE")
 _NAMED = re.compile(r"\bevents(?:\s+(?:AS\s+)?(\w+))?", re.IGNORECASE)
 _WORDS = frozenset(("where", "on", "join", "order", "group", "limit", "indexed", "set", "union", "cross", "left"))
 _VIEWS = {"e"}  # what our views call it
-# All of it: one after the other, or from a number on. By session, id or a few numbers is none of that.
-_WHOLE = re.compile(r"(SCAN (?:TABLE )?(\w+)(?: AS (\w+))?.*|SEARCH (?:TABLE )?(\w+)(?: AS (\w+))? .*\(rowid[<>].*)")
+# All of it, also where an index has all that is wanted. From a number on is none of that: so one asks what is new.
+_SCAN = re.compile(r"SCAN (?:TABLE )?(\w+)(?: AS (\w+))?.*")
 
 
 @contextmanager
 def scans() -> Iterator[list[str]]:
-    """The lines of plans that read the events from one end to the other, or from some number on, while the block is
-    executed: each with the beginning of its statement, once."""
+    """The lines of plans that read the events from one end to the other, of what is executed within the block: each
+    with the beginning of its statement, once."""
     found: dict[str, None] = {}
     lines: list[str] = []
 
@@ -32,12 +33,8 @@ def scans() -> Iterator[list[str]]:
                 found.update(dict.fromkeys(_lines(sql, [str(row[3]) for row in plan])))
             return super().execute(sql, parameters)
 
-    connect = sqlite3.connect
-
-    def asking(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        return connect(*arguments, **{**options, "factory": Asking})
-
-    sqlite3.connect = asking  # type: ignore[assignment]  # whoever connects in this process
+    connect: Any = sqlite3.connect
+    sqlite3.connect = partial(connect, factory=Asking)  # whoever connects in this process
     try:
         yield lines
     finally:
@@ -46,8 +43,8 @@ def scans() -> Iterator[list[str]]:
 
 
 def _lines(sql: str, plan: list[str]) -> Iterator[str]:
-    names = {"events"} | _VIEWS | {name for name in _NAMED.findall(sql) if name and name.lower() not in _WORDS}
+    names = {"events", *_VIEWS} | {name for name in _NAMED.findall(sql) if name and name.lower() not in _WORDS}
     for line in plan:
-        whole = _WHOLE.fullmatch(line)
-        if whole and names & {name for name in whole.groups()[1:] if name}:
+        scan = _SCAN.fullmatch(line)
+        if scan and names & set(scan.groups()):
             yield f"{line}  in  {' '.join(sql.split())[:90]}"

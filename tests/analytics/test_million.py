@@ -46,7 +46,7 @@ def test_sound(path: Path) -> None:
 
 
 def test_as_recorded(path: Path, tmp_path: Path) -> None:
-    """The recorder finds the messages of an invented conversation where it would have put them itself, and adds none."""
+    """The recorder finds the messages of an invented conversation where it would have put them, and adds none."""
     copy = tmp_path / "copy.db"
     with closing(sqlite3.connect(path)) as connection, closing(sqlite3.connect(copy)) as target:
         connection.backup(target)

@@ -1,0 +1,239 @@
+"""What an answer takes, of a million events, beside the same question in SQL by hand, without an index.
+
+Each question is asked once to warm up and then five times, through the functions that the commands stand on; each time
+opens the database anew, on both sides. The answers must be the same. Then what has to be made first: the index of sums
+and that of words, whole, and for 100,000 events that have come since. And an export, beside a bare SELECT and
+`json.dumps`.
+
+    python -m benchmarks.ask [--db PATH] [--small]
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import BinaryIO, cast
+
+from agentops_local.analytics.filters import Filter, sessions
+from agentops_local.analytics.index import forget
+from agentops_local.analytics.reading import reading
+from agentops_local.exporting import export
+from benchmarks.by_hand import ByHand
+from benchmarks.common import options, show, surroundings, workplace
+from benchmarks.million import DAY_US, build, more
+from benchmarks.plans import scans
+from benchmarks.questions import Question, bring_sums, questions
+
+TIMES = 5  # that a question is asked, after a first time
+_PATIENCE = 4.0  # seconds for all times of one question by hand; what takes longer is asked less often, but twice
+_LATER = 100_000  # events to catch up with
+_SESSION_OF_LATER = 200  # events
+
+Found = dict[str, object]
+
+
+def seconds(call: Callable[[], object], patience: float = 60.0) -> float:
+    """The median of some times, after a first that is not counted."""
+    call()
+    times: list[float] = []
+    while len(times) < TIMES and sum(times) < patience:
+        begun = perf_counter()
+        call()
+        times.append(perf_counter() - begun)
+    return median(times)
+
+
+def answer(path: Path, question: Question) -> Found:
+    """Asks a question in both ways, and compares what comes."""
+    with scans() as lines:
+        ours = question.ours(path)
+    if question.same is not None:
+        question.same(ours, _by_hand(path, question))
+    took = seconds(lambda: question.ours(path))
+    hand = seconds(lambda: _by_hand(path, question), _PATIENCE)
+    return {
+        "question": question.name, "ms": took * 1000, "by_hand_ms": hand * 1000, "faster": hand / took,
+        "target_ms": question.target_ms, "met": took * 1000 <= question.target_ms, "scans": lines,
+    }  # fmt: skip
+
+
+def _by_hand(path: Path, question: Question) -> object:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        return question.by_hand(ByHand(connection))
+
+
+# The index ---------------------------------------------------------------------------------------------------------
+
+
+def catching_up(path: Path, later: int) -> list[Found]:
+    """What it takes to make both parts of the index, and to bring them up to what came since."""
+    found: list[Found] = []
+
+    def bring(what: str, events: int) -> None:
+        for name, part in (("sums", bring_sums),):
+            begun = perf_counter()
+            part(path)
+            took = perf_counter() - begun
+            found.append({"index": f"{name}, {what}", "events": events, "s": took, "events_per_s": events / took})
+
+    with closing(sqlite3.connect(path)) as connection:
+        stored = connection.execute("SELECT count(*) FROM events").fetchone()[0]
+    forget(path)
+    bring("whole", stored)
+    size = path.with_name(f"{path.name}-index").stat().st_size
+    more(path, later, later // _SESSION_OF_LATER)
+    bring("what came since", later)
+    bring("nothing new", 0)
+    return [{**one, "share_of_database": size / path.stat().st_size} for one in found]
+
+
+# Export ------------------------------------------------------------------------------------------------------------
+
+
+class _Nowhere(io.RawIOBase):
+    """Takes what is written, and counts it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def write(self, data: object) -> int:
+        size = len(data)  # type: ignore[arg-type]  # bytes
+        self.size += size
+        return size
+
+
+def exporting(path: Path, days: int) -> list[Found]:
+    """JSON Lines of the sessions of the last days, beside a bare SELECT and json.dumps of each row."""
+    with reading(path) as connection:
+        last = connection.execute("SELECT max(init_us) AS us FROM events").fetchone()["us"]
+        where = Filter(since_us=last - days * DAY_US)
+        seqs = list(sessions(connection, where))
+    found: list[Found] = []
+    for name, once, bare in (("whole prompts", False, _views), ("each message once", True, _tables)):
+        ours, hand = _Nowhere(), _Nowhere()
+        events = _lines(path, where, once, ours)
+        bare(path, seqs, hand)
+        took = seconds(partial(_lines, path, where, once, _Nowhere()))
+        floor = seconds(partial(bare, path, seqs, _Nowhere()))
+        found.append({
+            "export": name, "events": events, "mb": ours.size / 1e6, "events_per_s": events / took,
+            "bare_mb": hand.size / 1e6, "bare_events_per_s": events / floor, "ratio": floor / took,
+        })  # fmt: skip
+    return found
+
+
+def _lines(path: Path, where: Filter, once: bool, out: _Nowhere) -> int:
+    return export(path, where, "jsonl", cast("BinaryIO", out), each_message_once=once).events
+
+
+def _views(path: Path, seqs: Iterable[int], out: _Nowhere) -> None:
+    """The views have whole prompts."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        for seq in seqs:
+            (session,) = connection.execute("SELECT id FROM sessions WHERE seq = ?", (seq,)).fetchone()
+            for view in ("llms", "tools", "actions", "errors"):
+                for row in connection.execute(f"SELECT * FROM {view} WHERE session_id = ?", (session,)):
+                    out.write(f"{json.dumps(dict(row))}\n".encode())
+
+
+def _tables(path: Path, seqs: Iterable[int], out: _Nowhere) -> None:
+    """The tables as they are: events, and the messages from the first to the last that they name."""
+    first, last = 1 << 62, 0
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        for seq in seqs:
+            for row in connection.execute("SELECT * FROM events WHERE session = ?", (seq,)):
+                out.write(f"{json.dumps(dict(row), default=_hex)}\n".encode())
+                if row["completion"] is not None:
+                    first, last = min(first, row["completion"]), max(last, row["completion"])
+        for row in connection.execute("SELECT * FROM messages WHERE id BETWEEN ? AND ?", (first, last)):
+            out.write(f"{json.dumps(dict(row), default=_hex)}\n".encode())
+
+
+def _hex(value: bytes) -> str:
+    return value.hex()
+
+
+# All of it ---------------------------------------------------------------------------------------------------------
+
+
+def measure(path: Path, later: int, days: int, folder: Path) -> dict[str, list[Found]]:
+    """Everything; the database itself stays as it is, only its index is made."""
+    copy = folder / "grown" / path.name
+    copy.parent.mkdir()
+    shutil.copyfile(path, copy)
+    grown = catching_up(copy, later)
+    shutil.rmtree(copy.parent)
+    bring_sums(path)
+    answers = []
+    for question in questions(path):
+        print(f"{question.name} ...", file=sys.stderr)
+        answers.append(answer(path, question))
+    return {"index": grown, "answers": answers, "export": exporting(path, days)}
+
+
+def main() -> None:
+    """Measures and prints what was found."""
+    parser = options(__doc__)
+    parser.add_argument("--db", type=Path, help="a database made by benchmarks.million (default: one is made)")
+    parser.add_argument("--small", action="store_true", help="make one of 50,000 events instead of 1,000,000")
+    parser.add_argument("--days", type=int, default=2, help="whose sessions are exported")
+    given = parser.parse_args()
+    with workplace(given.dir) as folder:
+        path = given.db
+        if path is None:
+            path = folder / ".agentops" / "agentops.db"
+            build(path, *(50_000, 500, 2_000) if given.small else ())
+        found = measure(path, _LATER // (20 if given.small else 1), given.days, folder)
+    if given.json:
+        print(json.dumps(found))
+    else:
+        _print(found)
+
+
+def _print(found: dict[str, list[Found]]) -> None:
+    print(f"Questions, each the median of {TIMES}. {surroundings()}")
+    show(
+        "answers, ms",
+        ("question", "ours", "by hand", "faster", "at most", ""),
+        [
+            (
+                one["question"],
+                one["ms"],
+                one["by_hand_ms"],
+                one["faster"],
+                one["target_ms"],
+                "" if one["met"] else "MISSED",
+            )
+            for one in found["answers"]
+        ],
+    )
+    show(
+        "the index",
+        ("", "events", "s", "events/s", "of the database"),
+        [
+            (one["index"], one["events"], one["s"], one["events_per_s"], one["share_of_database"])
+            for one in found["index"]
+        ],
+    )
+    show(
+        "export as JSON Lines",
+        ("", "events", "MB", "events/s", "bare MB", "bare events/s", "ours : bare"),
+        [tuple(one.values()) for one in found["export"]],
+    )
+    lines = [(one["question"], line) for one in found["answers"] for line in one["scans"]]  # type: ignore[attr-defined]
+    show("plans that read all events", ("question", "line"), lines or [("none", "")])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The questions of `benchmarks.ask`: how each is asked of us and by hand, and how one sees that both say the same."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentops_local.analytics.filters import Filter
+from agentops_local.analytics.groups import TOKENS, Group
+from agentops_local.analytics.index import opened
+from agentops_local.analytics.ranking import cost, top
+from agentops_local.analytics.stats import Stats, stats
+from benchmarks.by_hand import ByHand
+from benchmarks.million import DAY_US
+
+ONE_SESSION, PROJECT, SEARCH = 50.0, 300.0, 200.0  # milliseconds that an answer is to take at most
+_NEAR = 1e-3  # a percentile of many events is right to this part
+_TOP = 10
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question.
+
+    Attributes:
+        ours, by_hand: give the answer, in whatever shape.
+        same: raises AssertionError if the two are not the same.
+    """
+
+    name: str
+    target_ms: float
+    ours: Callable[[Path], Any]
+    by_hand: Callable[[ByHand], Any]
+    same: Callable[[Any, Any], None]
+
+
+def bring_sums(path: Path) -> None:
+    """Brings the sums of the index up to the last event."""
+    with opened(path):
+        pass
+
+
+def questions(path: Path) -> Iterator[Question]:
+    """All of them, as they are asked of this database."""
+    with closing(sqlite3.connect(path)) as connection:
+        sizes = connection.execute("SELECT session, count(*) FROM events GROUP BY session ORDER BY 2 DESC").fetchall()
+        ids = dict(connection.execute("SELECT seq, id FROM sessions").fetchall())
+        (last,) = connection.execute("SELECT max(init_us) FROM events").fetchone()
+    week = Filter(since_us=last - 7 * DAY_US)
+    for place in (len(sizes) // 2, 0):
+        session, events = sizes[place]
+        yield _stats(f"stats, a session of {events:,}", ONE_SESSION, ids[session])
+    yield _stats("stats, all", PROJECT, None)
+    for by in ("model", "agent", "tag", "day", "session"):
+        yield _cost(by, Filter())
+        yield _cost(by, week)
+    for by in ("cost", "tokens", "errors"):
+        yield _most(by)
+
+
+def _stats(name: str, target: float, session: str | None) -> Question:
+    return Question(
+        name, target,
+        lambda path: stats(session, db=path),
+        lambda hand: hand.stats(session),
+        _same_stats,
+    )  # fmt: skip
+
+
+def _cost(by: str, where: Filter) -> Question:
+    return Question(
+        f"cost by {by}{', 7 days' if where.since_us else ''}", PROJECT,
+        lambda path: cost(by, where=where, db=path, utc=True).groups,
+        lambda hand: hand.cost(by, where.since_us or 0),
+        lambda ours, hand: _equal({name: (group.calls, *_sums(group)[1:]) for name, group in ours.items()}, hand),
+    )  # fmt: skip
+
+
+def _most(by: str) -> Question:
+    return Question(
+        f"top by {by}", PROJECT,
+        lambda path: [session.id for session in top(by, _TOP, db=path)],
+        lambda hand: hand.top(by, _TOP),
+        _equal,
+    )  # fmt: skip
+
+
+# Whether both are the same -----------------------------------------------------------------------------------------
+
+
+def _equal(ours: object, hand: object) -> None:
+    assert ours == hand, f"ours {str(ours)[:1000]}\nby hand {str(hand)[:1000]}"
+
+
+def _sums(group: Group) -> tuple[int, ...]:
+    return (group.events, *(group.tokens[name] for name in TOKENS), group.cost_pusd, group.unpriced)
+
+
+def _same_stats(ours: Stats, hand: dict[str, Any]) -> None:
+    _equal(_sums(ours.all), hand["all"])
+    for name in ("kinds", "models", "tools"):
+        groups: dict[str, Group] = getattr(ours, name)
+        assert groups.keys() == hand[name].keys()
+        for what, (*sums, half, most) in hand[name].items():
+            _equal(_sums(groups[what]), tuple(sums))
+            for percent, us in ((50, half), (95, most)):
+                found = groups[what].percentile(percent)
+                if found is None or us is None:
+                    assert found is us is None, what
+                else:
+                    assert abs(found * 1e6 - us) <= us * _NEAR, (what, percent, found, us)
+    _equal(ours.errors, hand["errors"])
+    _equal({name: group.failed for name, group in ours.tools.items() if group.failed}, hand["failed"])
