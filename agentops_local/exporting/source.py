@@ -29,6 +29,9 @@ _OWNERS = "SELECT * FROM owners WHERE session = ? ORDER BY seq"
 _EXTENT = "SELECT count(*) AS events, min(seq) AS first, max(seq) AS last FROM events WHERE session = ?"
 # By the index of a session's ids, which covers the first of the two.
 _SEQS = "SELECT seq, id FROM events WHERE session = ? AND id > ? ORDER BY id LIMIT ?"
+_GLANCE = """
+SELECT seq, id, kind, name, model, init_us, end_us FROM events WHERE session = ? AND id > ? ORDER BY id LIMIT ?
+"""
 _KINDS = "SELECT seq, id, kind FROM events WHERE session = ? AND id > ? ORDER BY id LIMIT ?"
 _EVENTS = """
 SELECT e.* FROM events e WHERE e.seq IN (SELECT value FROM json_each(?)) AND e.session = ? ORDER BY e.seq
@@ -123,6 +126,11 @@ class Source:
                     groups[name] = Seqs(head.first, head.last)
                 groups[name].add(row["seq"])
         return lambda name: self._read(head, groups[name]) if name in groups else iter(())
+
+    def glance(self, head: SessionHead) -> Iterator[sqlite3.Row]:
+        """What, when and how long: the events of a session in the order of their ids, without what they hold."""
+        for rows in self._numbers(head, _GLANCE):
+            yield from (row for row in rows if row["seq"] <= head.last)
 
     def price(self, number: int) -> sqlite3.Row | None:
         """A row of the price book."""
