@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
+from agentops_local.analytics import story
 from agentops_local.analytics.sessions import NoSuchSession, Summary, summary, tag_list
 from agentops_local.exporting import v2
 from agentops_local.exporting.choice import Choice, Progress
@@ -95,19 +96,23 @@ class _Section:
         facts = [
             f'<b class="{tone}">{escaped(found.state)}</b>{"" if reason is None else " " + escaped(reason)}',
             f"<time>{escaped(iso(self._begin_us))}</time>", _seconds(found.duration_s),
-            *[f"{number:,} {kind}" for kind, number in counts.kinds.items() if number],
+            *[f"{number:,} {kind[:-1] if number == 1 else kind}" for kind, number in counts.kinds.items() if number],
             f"{counts.prompt_tokens:,} tokens in, {counts.completion_tokens:,} out",
             _cost(float(counts.cost)) + (f" ({counts.unpriced:,} calls unpriced)" if counts.unpriced else ""),
         ]  # fmt: skip
         listed = "".join(f"<li>{fact}</li>" for fact in facts)
         more = f'<p class="dim">Agents: {escaped(", ".join(agents))}</p>\n' if len(agents) > 1 else ""
-        host = block(
-            "host environment", self._source.texts.raw(self._head.row["host_env_then"]) if self._content else None
-        )
+        where = f'<p class="dim">{escaped(self._host())}</p>\n' if self._content else ""
         return (
             f'<section id="s{self._head.seq}">\n<h1>Session {escaped(self._head.id)}{tags}</h1>\n'
-            f'<ul class="facts">{listed}</ul>\n{more}{host.replace("<details open>", "<details>")}'
+            f'<ul class="facts">{listed}</ul>\n{more}{where}'
         )
+
+    def _host(self) -> str:
+        try:
+            return " · ".join(story.host(self._source.connection, self._head.seq))
+        except (sqlite3.Error, ValueError):  # another program's text that is no JSON
+            return ""
 
     def _timeline(self, found: Summary) -> str:
         end_us = found.end_us if found.end_us is not None else found.last_seen_us
@@ -167,7 +172,8 @@ class _Section:
                     break
                 new.append((number, node))
             if before is not None and before != self._last_shown:
-                yield f'<p class="dim">goes on after <a href="#{self._anchor(before)}">an earlier message</a></p>\n'
+                words = "goes on after" if new else "the same as"
+                yield f'<p class="dim">{words} <a href="#{self._anchor(before)}">an earlier message</a></p>\n'
             for number, node in reversed(new):
                 yield message(node.text, self._anchor(number))
             self._last_shown = last if last is not None else self._last_shown

@@ -4,6 +4,7 @@ time in which there were any."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import NamedTuple
 
 from agentops_local.exporting.markup import escaped
@@ -37,7 +38,8 @@ class Timeline:
         self._begin = begin_us
         self._length = max(end_us - begin_us, 1)
         self._bars: list[Bar] = []
-        self._counts: dict[str, list[int]] = {lane: [0] * _STRETCHES for lane in LANES}
+        # How many more there are in each stretch than in the one before it.
+        self._changes: dict[str, list[int]] = {lane: [0] * (_STRETCHES + 1) for lane in LANES}
         self._events = 0
 
     def add(self, bar: Bar) -> None:
@@ -45,15 +47,16 @@ class Timeline:
         self._events += 1
         if self._events <= _MOST:
             self._bars.append(bar)
-        counts = self._counts[bar.lane]
-        for place in range(self._place(bar.begin_us, _STRETCHES), self._place(bar.end_us, _STRETCHES) + 1):
-            counts[place] += 1
+        changes = self._changes[bar.lane]
+        begin, end = self._place(bar.begin_us, _STRETCHES), self._place(bar.end_us, _STRETCHES)
+        changes[begin] += 1
+        changes[max(begin, end) + 1] -= 1
 
     def svg(self) -> str:
         """The picture; nothing without events."""
         if not self._events:
             return ""
-        lanes = [lane for lane in LANES if any(self._counts[lane])]
+        lanes = [lane for lane in LANES if any(self._changes[lane])]
         bars = self._each(lanes) if self._events <= _MOST else self._stretches(lanes)
         height = _LANE * len(lanes) + 6
         picture = "".join(bars)
@@ -79,7 +82,7 @@ class Timeline:
     def _stretches(self, lanes: list[str]) -> Iterable[str]:
         width = WIDTH // _STRETCHES
         for lane in lanes:
-            for place, count in enumerate(self._counts[lane]):
+            for place, count in enumerate(accumulate(self._changes[lane])):
                 if count:
                     yield f"{_rectangle(lane, lanes, place * width, width)}<title>{count:,} {lane}</title></rect>"
 
