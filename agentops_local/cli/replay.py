@@ -115,7 +115,7 @@ def _summary(outcome: Outcome) -> list[str]:
     tally = outcome.tally
     told = [f"{tally.answered} of {tally.calls} recorded calls answered"]
     if tally.passed:
-        told.append(f"{tally.passed} sent to the provider")
+        told.append(f"{tally.passed} {'request' if tally.passed == 1 else 'requests'} sent to the provider")
     if tally.left:
         told.append("not asked for: " + _left(tally))
     if outcome.session is not None:

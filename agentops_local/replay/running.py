@@ -26,7 +26,8 @@ from agentops_local.store.location import VARIABLE as DATABASE
 TAG = "replay"
 
 _LOOK_S = 0.05  # how often it is looked whether one of the program's processes was stopped
-_GRACE_S = 5.0  # for the others to end by themselves
+_MOMENT_S = 0.3  # for the program to end, if it was the program itself
+_GRACE_S = 5.0  # for it to end when it is told to
 
 
 class NotReplayable(AgentOpsLocalError):
@@ -98,7 +99,14 @@ def replay(
                    SESSION_VARIABLE: new}  # fmt: skip
         code = _run(command, prepared, tape)
         tally = tape.tally()
-    return Outcome(DIFFERS if tally.end is not None else code, new if wishes.is_recorded else None, tally)
+    is_there = wishes.is_recorded and _is_recorded(database, new)
+    return Outcome(DIFFERS if tally.end is not None else code, new if is_there else None, tally)
+
+
+def _is_recorded(database: Path, session: str) -> bool:
+    """Whether the program has recorded anything here; it may record nothing, or elsewhere."""
+    with reading(database) as connection:
+        return connection.execute("SELECT 1 FROM sessions WHERE id = ?", (session,)).fetchone() is not None
 
 
 def python_path(environ: Mapping[str, str]) -> str:
@@ -150,8 +158,8 @@ def _wait(process: subprocess.Popen[bytes], tape: Tape) -> int:
     """Waits for the program; it is ended when one of its processes was stopped."""
     while not _has_ended(process, _LOOK_S) and not tape.is_ended():
         pass
-    for end in (process.terminate, process.kill):
-        if _has_ended(process, _GRACE_S):
+    for seconds, end in ((_MOMENT_S, process.terminate), (_GRACE_S, process.kill)):
+        if _has_ended(process, seconds):
             break
         end()
     return process.wait()

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentops_local.replay.answer import Answer
 from agentops_local.replay.conversation import Item, key
-from agentops_local.replay.recording import Call
 from agentops_local.replay.settings import differences
+
+if TYPE_CHECKING:
+    from agentops_local.replay.recording import Call
 
 VARIABLE = "AGENTOPS_LOCAL_REPLAY"  # the file, for the program and all that it starts
 

@@ -51,7 +51,7 @@ class Reply:
 
 def whole(body: object, status: int = 200) -> Reply:
     """An answer in one piece."""
-    return Reply(status, JSON, (json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"),))
+    return Reply(status, JSON, (json.dumps(body).encode(),))
 
 
 def events(bodies: Iterable[Mapping[str, Any]], *, named: bool, end: bytes = b"") -> Reply:
