@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+from agentops_local.importing.chat import Manner
+from agentops_local.importing.intake import FORMATS, Refused, TakenIn, take_in
 from agentops_local.importing.merging import Merged, merge
 from agentops_local.importing.packing import Packed, pack
 
-__all__ = ["Merged", "Packed", "merge", "pack"]
+__all__ = ["FORMATS", "Manner", "Merged", "Packed", "Refused", "TakenIn", "merge", "pack", "take_in"]

@@ -9,7 +9,7 @@ than one session takes.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 from agentops_local.importing.ledger import Carrying, sent
 from agentops_local.importing.source import Reading, Source
 from agentops_local.importing.target import Target, Writable
+from agentops_local.importing.told import Event, Session
 from agentops_local.importing.writing import Writing
 from agentops_local.store.connection import connect_readonly
 
@@ -26,6 +27,7 @@ _LOSS = """
 INSERT INTO losses (at_us, pid, events, reason) SELECT ?1, ?2, ?3, ?4
 WHERE NOT EXISTS (SELECT 1 FROM losses WHERE at_us = ?1 AND pid = ?2 AND events = ?3 AND reason = ?4)
 """
+_THERE = "SELECT 1 FROM events WHERE session = ? AND id = ?"
 
 
 @dataclass
@@ -79,7 +81,7 @@ def merge(db: Path, files: Iterable[Path], *, dry_run: bool = False, progress: P
         sources = [stack.enter_context(closing(Source(Path(file), db))) for file in files]
         todo = [source.sessions() for source in sources]
         total, done = sum(map(len, todo)), 0
-        into = _Dry(db) if dry_run else Into(Target(db))
+        into = Dry(db) if dry_run else Into(Target(db))
         stack.enter_context(closing(into))
         for source, sessions in zip(sources, todo, strict=True):
             found.files += 1
@@ -91,7 +93,7 @@ def merge(db: Path, files: Iterable[Path], *, dry_run: bool = False, progress: P
     return found
 
 
-def bring(source: Source, session_id: str, into: Into | _Dry, found: Merged) -> None:
+def bring(source: Source, session_id: str, into: Into | Dry, found: Merged) -> None:
     """Brings one session, and counts what came with it."""
     with source.reading(session_id) as theirs:
         if theirs is None:  # erased since it was listed
@@ -130,6 +132,18 @@ class Into:
         found.uploaded += uploaded
         found.noted += bool(uploads)
 
+    def write(self, session: Session, events: Sequence[Event], found: Merged) -> None:
+        """Writes what is told of a session, in one transaction."""
+        with self._target.transaction() as connection:
+            writing = Writing(connection, session)
+            for event in events:
+                writing.add(event)
+        found.new_sessions += writing.is_new
+        found.changed_sessions += writing.is_changed
+        found.events += writing.counts["new"]
+        found.changed_events += writing.counts["changed"]
+        found.there += writing.counts["there"]
+
     def take_losses(self, source: Source) -> None:
         """Events that others know to be lost are lost here as well."""
         losses = source.losses()
@@ -138,7 +152,7 @@ class Into:
                 connection.executemany(_LOSS, losses)
 
 
-class _Dry:
+class Dry:
     """The same, only looked at."""
 
     def __init__(self, path: Path) -> None:
@@ -147,18 +161,33 @@ class _Dry:
             self._connection = connect_readonly(path)
 
     def close(self) -> None:
+        """Closes it."""
         if self._connection is not None:
             self._connection.close()
 
     def take(self, theirs: Reading, found: Merged) -> None:
+        """Counts what is lacking of a session."""
         number = None if self._connection is None else _number(self._connection, theirs.told.id)
         events, there = theirs.lacking(self._connection, number)
         found.new_sessions += number is None
         found.events += len(events)
         found.there += there
 
+    def write(self, session: Session, events: Sequence[Event], found: Merged) -> None:
+        """Counts what of a session is new."""
+        number = None if self._connection is None else _number(self._connection, session.id)
+        known: set[bytes] = set()
+        for event in events:
+            is_there = event.id in known
+            if self._connection is not None and number is not None:
+                is_there = is_there or self._connection.execute(_THERE, (number, event.id)).fetchone() is not None
+            known.add(event.id)
+            found.there += is_there
+            found.events += not is_there
+        found.new_sessions += number is None
+
     def take_losses(self, source: Source) -> None:
-        pass
+        """They are not told of."""
 
 
 def _number(connection: sqlite3.Connection, session_id: str) -> int | None:

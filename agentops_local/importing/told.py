@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from agentops_local.enums import EndState
+from agentops_local.importing.parsing import Bad
 
 
 class Nodes(Protocol):
@@ -115,3 +116,18 @@ def said(prompt: Sequence[bytes], completion: bytes | None) -> Messages:
         return last, None if completion is None else nodes.child(last, completion)
 
     return find
+
+
+class Whole(NamedTuple):
+    """A session with all that is told of it.
+
+    Attributes:
+        wrong: what was told and cannot be taken in; the session is partial then.
+    """
+
+    session: Session
+    events: Sequence[Event]
+    wrong: Sequence[Bad] = ()
+
+
+Told: TypeAlias = "Whole | Bad"
