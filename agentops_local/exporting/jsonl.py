@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import BinaryIO
 
 import orjson
@@ -22,12 +23,16 @@ from agentops_local.exporting.texts import iso, uuid_text
 FORMAT = 1
 
 _OUT = 1 << 16  # bytes that are gathered before they are written
-_PLAIN = (
-    "name", "provider", "model", "prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens",
-    "reasoning_tokens", "cost_pusd", "cost_source", "price", "thread_id", "code",
-)  # fmt: skip
-_CONTENT = ("end_state_reason", "video", "fingerprint", "key_hash", "parent_key_hash")  # of a session
 _PAYLOADS = ("params", "returns", "logs", "screenshot", "details", "extra")
+_IDS = {"parent": "parent_id", "trigger_id": "trigger_event_id"}
+# What most events have little of: taken out of a row all at once, for it is looked at in each.
+_COLUMNS = (
+    *_PAYLOADS, *_IDS,
+    "name", "provider", "model", "prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens",
+    "reasoning_tokens", "cost_pusd", "cost_source", "price", "thread_id", "code", "trigger_kind",
+)  # fmt: skip
+_columns = itemgetter(*_COLUMNS)
+_CONTENT = ("end_state_reason", "video", "fingerprint", "key_hash", "parent_key_hash")  # of a session
 # How a completion stands that was given as text; what follows is its text, and the brace.
 _SAID = '{"role":"assistant","content":'
 
@@ -54,7 +59,7 @@ def lines(source: Source, head: SessionHead, choice: Choice) -> Iterator[Line]:
     told: set[int] = set()
     nodes = _Nodes(source) if choice.each_message_once and choice.content else None
     owners = {row["seq"]: number for number, row in enumerate(head.owners, 1)}
-    for event in source.events(head):
+    for event in source.events(head, source.messages.ahead if choice.content else None):
         number = event["price"]
         if number is not None and number not in told:
             told.add(number)
@@ -101,26 +106,28 @@ def _price(source: Source, number: int) -> Iterator[Line]:
 
 def _event(source: Source, head: SessionHead, event: sqlite3.Row, owners: dict[int, int], choice: Choice) -> Line:
     agent_id, agent_name = head.agent(event["agent"])
-    line: Line = {
-        "type": "event", "seq": event["seq"], "id": uuid_text(event["id"]), "session_id": head.id,
+    known = {name: value for name, value in zip(_COLUMNS, _columns(event), strict=True) if value is not None}
+    line: Line = {"type": "event", "seq": event["seq"], "id": uuid_text(event["id"]), "session_id": head.id}
+    line |= _present({
         "kind": event["kind"], "owner": owners.get(event["owner"]), "agent_id": agent_id, "agent_name": agent_name,
-        "parent_id": uuid_text(event["parent"]), "init_timestamp": iso(event["init_us"]),
-        "end_timestamp": iso(event["end_us"]), "trigger_event_id": uuid_text(event["trigger_id"]),
-        "trigger_event_type": event["trigger_kind"],
-    }  # fmt: skip
-    for name in _PLAIN:
-        line[name] = event[name]
-    cost = event["cost_pusd"]
-    if cost is not None:
-        line["cost"] = cost / 1e12
-    if choice.content:
-        for name in _PAYLOADS:
-            value = event[name]
-            if value is not None:
-                line[name] = source.texts.json(value)
-        if event["prompt_form"] is not None or event["completion_form"] is not None:
-            line |= _references(event) if choice.each_message_once else _said(source, event)
-    return _present(line)
+        "init_timestamp": iso(event["init_us"]), "end_timestamp": iso(event["end_us"]),
+    })  # fmt: skip
+    for column, name in _IDS.items():
+        if column in known:
+            line[name] = uuid_text(known.pop(column))
+    for name in _PAYLOADS:
+        if name in known:
+            payload = known.pop(name)
+            if choice.content:
+                line[name] = source.texts.json(payload)
+    if "trigger_kind" in known:
+        line["trigger_event_type"] = known.pop("trigger_kind")
+    line |= known
+    if "cost_pusd" in known:
+        line["cost"] = event["cost_pusd"] / 1e12
+    if choice.content and (event["prompt_form"] is not None or event["completion_form"] is not None):
+        line |= _present(_references(event) if choice.each_message_once else _said(source, event))
+    return line
 
 
 def _references(event: sqlite3.Row) -> Line:

@@ -72,7 +72,7 @@ class _Trace:
         out.write(b',"scopeSpans":[{"scope":' + orjson.dumps(scope) + b',"spans":[')
         gathered = bytearray()
         with triggers(self._source, self._head) as named:
-            for event in self._source.events(self._head):
+            for event in self._source.events(self._head, self._ahead if self._content else None):
                 progress.event()
                 self._last_us = max(self._last_us, event["init_us"], event["end_us"] or 0)
                 if event["kind"] == "errors" and named.is_told(event["seq"]):
@@ -83,6 +83,10 @@ class _Trace:
                     out.write(gathered)
                     gathered.clear()
         out.write(gathered + orjson.dumps(self._session()) + b"]}]}")
+
+    def _ahead(self, events: list[sqlite3.Row]) -> None:
+        self._messages.ahead(events)
+        self._source.messages.ahead(events)
 
     def _resource(self) -> Json:
         hosts = dict.fromkeys(owner["host"] for owner in self._head.owners if owner["host"] is not None)

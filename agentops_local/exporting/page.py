@@ -82,7 +82,7 @@ class _Section:
         yield self._header(found)
         yield self._timeline(found)
         with triggers(self._source, self._head) as named:
-            for event in self._source.events(self._head):
+            for event in self._source.events(self._head, self._source.messages.ahead if self._content else None):
                 progress.event()
                 yield from self._event(event, named)
         yield "</section>\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from agentops_local.errors import AgentOpsLocalError
 from agentops_local.exporting.choice import Choice, Progress
 from agentops_local.exporting.source import SessionHead, Source
-from agentops_local.exporting.tables import Cells, columns, rows
+from agentops_local.exporting.tables import Cells, Column, columns, rows, typed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,17 +35,30 @@ def write(source: Source, sessions: Iterator[SessionHead], out: BinaryIO, choice
     kinds = {
         "text": pa.string(), "number": pa.int64(), "real": pa.float64(), "time": pa.timestamp("us", tz="UTC")
     }  # fmt: skip
-    schema = pa.schema([(column.name, kinds[column.kind]) for column in columns(choice)])
+    wanted = columns(choice)
+    schema = pa.schema([(column.name, kinds[column.kind]) for column in wanted])
     with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
         for group in _groups(rows(source, sessions, choice, progress)):
-            writer.write_table(_table(group, schema))
+            writer.write_table(_table(group, wanted, schema))
 
 
-def _table(group: list[Cells], schema: pa.Schema) -> Any:
+def _table(group: list[Cells], wanted: tuple[Column, ...], schema: pa.Schema) -> Any:
     import pyarrow as pa
 
-    parts = zip(*group, strict=True)
-    return pa.table([pa.array(part, field.type) for part, field in zip(parts, schema, strict=True)], schema=schema)
+    arrays = [
+        _array(part, column, field.type)
+        for part, column, field in zip(zip(*group, strict=True), wanted, schema, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def _array(part: tuple[object, ...], column: Column, kind: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return pa.array(part, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError):  # what another program has put there
+        return pa.array([typed(value, column.kind) for value in part], kind)
 
 
 def _groups(found: Iterator[Cells]) -> Iterator[list[Cells]]:

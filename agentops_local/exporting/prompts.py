@@ -7,9 +7,10 @@ memory stays flat however long the session is.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 from agentops_local.exporting.texts import Texts, checked, loaded
@@ -25,6 +26,11 @@ WITH RECURSIVE path (id, parent, hash, content, steps) AS (
     SELECT m.id, m.parent, m.hash, m.content, steps + 1 FROM path p JOIN messages m ON m.id = p.parent
     WHERE p.parent < p.id AND steps < :most)
 SELECT id, parent, content FROM path WHERE parent IS NOT NULL OR hash IS NOT NULL
+"""
+
+_SOME = """
+SELECT id, parent, content FROM messages
+WHERE id IN (SELECT value FROM json_each(?)) AND (parent IS NOT NULL OR hash IS NOT NULL)
 """
 
 T = TypeVar("T")
@@ -133,9 +139,19 @@ class Messages:
             # Ever lower: a damaged row that named itself would send us round for ever.
             number = node.parent if node.parent is not None and node.parent < number else None
 
+    def ahead(self, events: list[sqlite3.Row]) -> None:
+        """Reads what the events of a piece have said last and heard, all at once: of a conversation that goes on, this
+        is all that is new."""
+        wanted = {event[name] for event in events for name in ("prompt", "completion") if event[name] is not None}
+        if wanted:
+            self._keep(self._connection.execute(_SOME, (json.dumps(sorted(wanted)),)).fetchall())
+
     def _read(self, last: int, steps: int) -> None:
         # The last one is put in at the end, so that the bound cannot push out what was asked for.
-        for row in reversed(self._connection.execute(_PATH, {"last": last, "most": steps}).fetchall()):
+        self._keep(reversed(self._connection.execute(_PATH, {"last": last, "most": steps}).fetchall()))
+
+    def _keep(self, rows: Iterable[sqlite3.Row]) -> None:
+        for row in rows:
             text = checked(self._texts.raw(row["content"]) or "null")
             value = loaded(text) if text[:1] == "{" else None
             is_chat = isinstance(value, dict) and isinstance(value.get("role"), str)

@@ -44,6 +44,9 @@ _PIECE = 2 << 20  # characters a read, as far as the one before it tells
 _LONG = ("params", "returns", "logs", "screenshot", "details", "extra")
 
 
+Ahead = Callable[[list[sqlite3.Row]], None]
+
+
 @dataclass
 class SessionHead:
     """A session without its events.
@@ -105,18 +108,25 @@ class Source:
             extent = execute(_EXTENT, (seq,)).fetchone()
         return SessionHead(seq, row, agents, owners, extent["events"], extent["first"] or 0, extent["last"] or 0)
 
-    def events(self, head: SessionHead) -> Iterator[sqlite3.Row]:
-        """The events of a session, in the order of commits; rows of `events`."""
+    def events(self, head: SessionHead, ahead: Ahead | None = None) -> Iterator[sqlite3.Row]:
+        """The events of a session, in the order of commits; rows of `events`.
+
+        Args:
+            ahead: told of each piece before its events are given.
+        """
         seqs = Seqs(head.first, head.last)
         for rows in self._numbers(head, _SEQS):
             seqs.update(row["seq"] for row in rows)
-        return self._read(head, seqs)
+        return self._read(head, seqs, ahead)
 
-    def by_kind(self, head: SessionHead, group: Callable[[str], str]) -> Callable[[str], Iterator[sqlite3.Row]]:
+    def by_kind(
+        self, head: SessionHead, group: Callable[[str], str], ahead: Ahead | None = None
+    ) -> Callable[[str], Iterator[sqlite3.Row]]:
         """The same for each group of kinds apart, in as many passes, of which none reads the rows of another.
 
         Args:
             group: of a kind, the group that it belongs to.
+            ahead: as for `events`.
         """
         groups: dict[str, Seqs] = {}
         for rows in self._numbers(head, _KINDS):
@@ -125,7 +135,7 @@ class Source:
                 if name not in groups:
                     groups[name] = Seqs(head.first, head.last)
                 groups[name].add(row["seq"])
-        return lambda name: self._read(head, groups[name]) if name in groups else iter(())
+        return lambda name: self._read(head, groups[name], ahead) if name in groups else iter(())
 
     def glance(self, head: SessionHead) -> Iterator[sqlite3.Row]:
         """What, when and how long: the events of a session in the order of their ids, without what they hold."""
@@ -146,24 +156,26 @@ class Source:
                 return
             after = rows[-1]["id"]
 
-    def _read(self, head: SessionHead, seqs: Seqs) -> Iterator[sqlite3.Row]:
+    def _read(self, head: SessionHead, seqs: Seqs, ahead: Ahead | None) -> Iterator[sqlite3.Row]:
         """In pieces that take about as much memory each, whether events are short or long."""
         wanted: list[int] = []
         most = 50
         for seq in seqs:
             wanted.append(seq)
             if len(wanted) >= most:
-                rows = self._piece(head, wanted)
+                rows = self._piece(head, wanted, ahead)
                 yield from rows
-                size = sum(len(row[name] or "") for row in rows for name in _LONG if not isinstance(row[name], int))
-                most = max(1, min(_MOST_EVENTS, _PIECE * len(wanted) // (size + 1)))
+                most = max(1, min(_MOST_EVENTS, _PIECE // (_length(rows) + 1)))
                 wanted = []
-        yield from self._piece(head, wanted)
+        yield from self._piece(head, wanted, ahead)
 
-    def _piece(self, head: SessionHead, seqs: list[int]) -> list[sqlite3.Row]:
+    def _piece(self, head: SessionHead, seqs: list[int], ahead: Ahead | None) -> list[sqlite3.Row]:
         if not seqs:
             return []
-        return self.connection.execute(_EVENTS, (json.dumps(seqs), head.seq)).fetchall()
+        rows = self.connection.execute(_EVENTS, (json.dumps(seqs), head.seq)).fetchall()
+        if ahead is not None:
+            ahead(rows)
+        return rows
 
     @contextmanager
     def _one_moment(self) -> Iterator[None]:
@@ -175,3 +187,10 @@ class Source:
             yield
         finally:
             self.connection.execute("ROLLBACK")
+
+
+def _length(rows: list[sqlite3.Row]) -> int:
+    """About how long an event is: the mean of some."""
+    some = rows[:: max(1, len(rows) // 20)]
+    lengths = [len(row[name]) for row in some for name in _LONG if isinstance(row[name], (str, bytes))]
+    return sum(lengths) // max(1, len(some))

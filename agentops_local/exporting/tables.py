@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 from agentops_local.analytics.sessions import NoSuchSession, summary
@@ -74,14 +75,16 @@ def columns(choice: Choice) -> tuple[Column, ...]:
 def rows(source: Source, sessions: Iterator[SessionHead], choice: Choice, progress: Progress) -> Iterator[Cells]:
     """Its rows: session by session, in the order of commits."""
     wanted = columns(choice)
+    ahead = source.messages.ahead if choice.content and choice.table in ("events", "llms") else None
+    cells: Callable[[Source, SessionHead, sqlite3.Row], Cells] | None = None
     for head in sessions:
         if choice.table == "sessions":
             yield from _session(source, head, wanted)
             continue
-        all_kinds = choice.table == "events"
-        for event in source.events(head) if all_kinds else source.by_kind(head, v2.group)(choice.table):
-            row = _Row(source, head, event)
-            yield tuple([row.cell(column) for column in wanted])
+        of_table = choice.table != "events"
+        for event in source.by_kind(head, v2.group, ahead)(choice.table) if of_table else source.events(head, ahead):
+            cells = cells or _reader(wanted)
+            yield cells(source, head, event)
             progress.event()
 
 
@@ -95,29 +98,29 @@ def _session(source: Source, head: SessionHead, wanted: tuple[Column, ...]) -> I
         **found.to_json(), "init_timestamp": found.init_us, "end_timestamp": found.end_us,
         "tags": head.row["tags"], "host": ", ".join(hosts) or None, "video": head.row["video"],
     }  # fmt: skip
-    yield tuple([_typed(values[column.name], column.kind) for column in wanted])
+    yield tuple([values[column.name] for column in wanted])
 
 
-class _Row:
-    """An event, by the names of columns."""
+def _reader(wanted: tuple[Column, ...]) -> Callable[[Source, SessionHead, sqlite3.Row], Cells]:
+    """What makes the cells of an event: those that stand in its row are taken out of it all at once."""
+    stand = [column.name if column.name not in _READ else "seq" for column in wanted]
+    taken = itemgetter(*stand)
+    made = [(place, _READ[column.name]) for place, column in enumerate(wanted) if column.name in _READ]
+    payloads = [place for place, column in enumerate(wanted) if column.content and column.name not in _READ]
 
-    __slots__ = ("_event", "_head", "_source")
+    def cells(source: Source, head: SessionHead, event: sqlite3.Row) -> Cells:
+        values = list(taken(event))
+        for place, read in made:
+            values[place] = read(source, head, event)
+        for place in payloads:
+            if values[place] is not None:
+                values[place] = plain(source.texts.raw(values[place]))
+        return tuple(values)
 
-    def __init__(self, source: Source, head: SessionHead, event: sqlite3.Row) -> None:
-        self._source, self._head, self._event = source, head, event
-
-    def cell(self, column: Column) -> object:
-        """The value of a column."""
-        read = _READ.get(column.name)
-        if read is not None:
-            return _typed(read(self._source, self._head, self._event), column.kind)
-        value = self._event[column.name]
-        if column.content:
-            return plain(self._source.texts.raw(value))
-        return _typed(value, column.kind)
+    return cells
 
 
-def _typed(value: object, kind: str) -> object:
+def typed(value: object, kind: str) -> object:
     """A value of the kind; another program may have put anything there."""
     if value is None:
         return None

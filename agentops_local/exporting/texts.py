@@ -15,7 +15,10 @@ from datetime import datetime, timedelta, timezone
 
 import orjson
 
+from agentops_local.clock import to_iso
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_YEAR_10000 = 253_402_300_800_000_000  # in microseconds
 _KEPT = 16 << 20  # characters of long strings that are kept
 _HALF = re.compile("[\ud800-\udfff]")
 _BLOB = "SELECT text FROM blobs WHERE id = ?"
@@ -110,6 +113,8 @@ def iso(us: int | None) -> str | int | None:
     """ISO 8601 in UTC with a year of four digits; the number itself where no calendar has that year."""
     if us is None:
         return None
+    if type(us) is int and 0 <= us < _YEAR_10000:
+        return to_iso(us)
     try:
         return (_EPOCH + timedelta(microseconds=us)).isoformat(timespec="microseconds")
     except (OverflowError, TypeError):

@@ -93,7 +93,7 @@ class Rows:
         self._head = head
         self._ours = ours
         self._content = content
-        self._events = source.by_kind(head, group)
+        self._events = source.by_kind(head, group, source.messages.ahead if content else None)
         self._makers: dict[str, Callable[[sqlite3.Row], Row]] = {
             "actions": self._action, "llms": self._llm, "tools": self._tool, "errors": self._error,
         }  # fmt: skip
