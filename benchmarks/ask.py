@@ -31,12 +31,13 @@ from benchmarks.by_hand import ByHand
 from benchmarks.common import options, show, surroundings, workplace
 from benchmarks.million import DAY_US, build, more
 from benchmarks.plans import scans
-from benchmarks.questions import Question, bring_sums, questions
+from benchmarks.questions import Question, bring_prices, bring_sums, questions
 
 TIMES = 5  # that a question is asked, after a first time
 _PATIENCE = 4.0  # seconds for all times of one question by hand; what takes longer is asked less often, but twice
 _LATER = 100_000  # events to catch up with
 _SESSION_OF_LATER = 200  # events
+_PARTS = {"prices": bring_prices, "sums": bring_sums}  # that are brought up to the last event before any answer
 
 Found = dict[str, object]
 
@@ -75,11 +76,11 @@ def _by_hand(path: Path, question: Question) -> object:
 
 
 def catching_up(path: Path, later: int) -> list[Found]:
-    """What it takes to make both parts of the index, and to bring them up to what came since."""
+    """What it takes to bring everything up to the last event: at first, and up to what has come since."""
     found: list[Found] = []
 
     def bring(what: str, events: int) -> None:
-        for name, part in (("sums", bring_sums),):
+        for name, part in _PARTS.items():
             begun = perf_counter()
             part(path)
             took = perf_counter() - begun
@@ -174,7 +175,8 @@ def measure(path: Path, later: int, days: int, folder: Path) -> dict[str, list[F
     shutil.copyfile(path, copy)
     grown = catching_up(copy, later)
     shutil.rmtree(copy.parent)
-    bring_sums(path)
+    for part in _PARTS.values():
+        part(path)
     answers = []
     for question in questions(path):
         print(f"{question.name} ...", file=sys.stderr)

@@ -111,14 +111,25 @@ class ByHand:
         )
         return {alike: tuple(sums) for alike, *sums in rows}
 
-    def slow(self, limit: int) -> list[int]:
-        """The events that took longest."""
-        return [
-            row[0]
-            for row in self._rows(
-                "SELECT seq FROM events WHERE end_us IS NOT NULL ORDER BY end_us - init_us DESC, seq LIMIT ?", limit
-            )
-        ]
+    def slow(self, limit: int, session_id: str | None = None) -> tuple[Numbers, list[int]]:
+        """How long everything took together, by kind and name, and how long the longest took each."""
+        where, values = "kind <> 'errors'", []
+        if session_id is not None:
+            where += " AND session = (SELECT seq FROM sessions WHERE id = ?)"
+            values = [session_id]
+        took = self._rows(
+            "SELECT kind, coalesce(CASE kind WHEN 'llms' THEN model ELSE name END, ''), count(*), "
+            f"sum(end_us - init_us) FROM events WHERE {where} GROUP BY 1, 2",
+            *values,
+        )
+        longest = self._rows(
+            f"SELECT end_us - init_us FROM events WHERE {where} ORDER BY 1 DESC LIMIT ?", *values, limit
+        )
+        return {(kind, name): tuple(sums) for kind, name, *sums in took}, [row[0] for row in longest]
+
+    def query(self, sql: str) -> list[Any]:
+        """Just so."""
+        return self._rows(sql)
 
     def active(self) -> set[str]:
         """Sessions that nobody has ended."""

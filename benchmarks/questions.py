@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agentops_local.analytics.active import active
+from agentops_local.analytics.alike import errors
 from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.groups import TOKENS, Group
 from agentops_local.analytics.index import opened
+from agentops_local.analytics.project import price
+from agentops_local.analytics.query import query
 from agentops_local.analytics.ranking import cost, top
+from agentops_local.analytics.slow import Slow, slow
 from agentops_local.analytics.stats import Stats, stats
 from benchmarks.by_hand import ByHand
 from benchmarks.million import DAY_US
@@ -20,6 +25,10 @@ from benchmarks.million import DAY_US
 ONE_SESSION, PROJECT, SEARCH = 50.0, 300.0, 200.0  # milliseconds that an answer is to take at most
 _NEAR = 1e-3  # a percentile of many events is right to this part
 _TOP = 10
+_ALL = 1 << 30
+_QUERY = (
+    "SELECT name, count(*), min(init_us) FROM payloads WHERE session_id = '{session}' AND kind = 'tools' GROUP BY 1"
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,11 @@ class Question:
     ours: Callable[[Path], Any]
     by_hand: Callable[[ByHand], Any]
     same: Callable[[Any, Any], None]
+
+
+def bring_prices(path: Path) -> None:
+    """Prices the calls that have no price yet, as far as one is known: every question does so first."""
+    price(path)
 
 
 def bring_sums(path: Path) -> None:
@@ -60,6 +74,26 @@ def questions(path: Path) -> Iterator[Question]:
         yield _cost(by, week)
     for by in ("cost", "tokens", "errors"):
         yield _most(by)
+    yield Question(
+        "errors", PROJECT,
+        lambda path: {
+            bytes.fromhex(one.fingerprint): (one.events, one.sessions, one.first_us, one.last_us)
+            for one in errors(limit=_ALL, db=path)
+        },
+        lambda hand: hand.errors(), _equal,
+    )  # fmt: skip
+    largest, events = sizes[0]
+    yield _slow(f"slow, a session of {events:,}", ONE_SESSION, ids[largest])
+    yield _slow("slow, all", PROJECT, None)
+    yield Question(
+        "active", PROJECT,
+        lambda path: {one.session.id for one in active(db=path)}, lambda hand: hand.active(), _equal,
+    )  # fmt: skip
+    sql = _QUERY.format(session=ids[largest])
+    yield Question(
+        "query, tools of the largest session", ONE_SESSION,
+        lambda path: [tuple(row.values()) for row in query(sql, db=path)], lambda hand: hand.query(sql), _equal,
+    )  # fmt: skip
 
 
 def _stats(name: str, target: float, session: str | None) -> Question:
@@ -89,6 +123,15 @@ def _most(by: str) -> Question:
     )  # fmt: skip
 
 
+def _slow(name: str, target: float, session: str | None) -> Question:
+    return Question(
+        name, target,
+        lambda path: slow(session, _TOP, db=path),
+        lambda hand: hand.slow(_TOP, session),
+        _same_slow,
+    )  # fmt: skip
+
+
 # Whether both are the same -----------------------------------------------------------------------------------------
 
 
@@ -115,3 +158,8 @@ def _same_stats(ours: Stats, hand: dict[str, Any]) -> None:
                     assert abs(found * 1e6 - us) <= us * _NEAR, (what, percent, found, us)
     _equal(ours.errors, hand["errors"])
     _equal({name: group.failed for name, group in ours.tools.items() if group.failed}, hand["failed"])
+
+
+def _same_slow(ours: Slow, hand: tuple[dict[Any, Any], list[int]]) -> None:
+    _equal({(one.kind, one.name): (one.group.events, one.group.us) for one in ours.took}, hand[0])
+    _equal([one.us for one in ours.longest], hand[1])
