@@ -46,7 +46,7 @@ _LONG = 1 << 30  # bytes; a larger one is rewritten only if that is asked for: w
 
 _EVENTS = "SELECT seq FROM events WHERE session = ? LIMIT ?"
 # What belongs to an event, and to a session: of it, its agents and its uploads nothing stays.
-_EVENT_ROWS = [
+EVENT_ROWS = [
     f"DELETE FROM {table} WHERE target IN (SELECT id FROM targets) AND event = ?"  # noqa: S608 - our names
     for table in ("uploads", "attempts", "dead_letters")
 ]
@@ -333,7 +333,7 @@ def _delete_events(connection: sqlite3.Connection, session: int, deadline: float
     while numbers := connection.execute(_EVENTS, (session, _ROWS)).fetchall():
         for (number,) in numbers:
             connection.execute("DELETE FROM events WHERE seq = ?", (number,))
-            for sql in _EVENT_ROWS:
+            for sql in EVENT_ROWS:
                 connection.execute(sql, (number,))
             deleted += 1
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What `rm` and `prune` have in common: erasing with a bar, and telling what was done."""
+"""What `rm`, `prune` and `erase` have in common: erasing with a bar, and telling what was done."""
 
 from __future__ import annotations
 
@@ -68,9 +68,19 @@ def tell(path: Path, done: Erased, as_json: bool) -> None:
         things = (many(done.events, "event"), many(done.messages, "message"), many(done.blobs, "blob"))
         sizes = f"{size(done.bytes_before)} → {size(done.bytes_after)}"
         click.echo(f"erased {many(done.sessions, 'session')}: {', '.join(things)}; {sizes}")
-        if not done.rewritten:
-            text = "the file was not rewritten, for it is large or somebody records: the space will be used again, and"
-            click.echo(f"{text} gaps in its pages may hold traces; `agentops-local rm --rewrite` rewrites it")
+        tell_unwritten(done)
+    tell_what_stays(path, done)
+
+
+def tell_unwritten(done: Erased) -> None:
+    """Says so if the file was not rewritten."""
+    if not done.rewritten:
+        text = "the file was not rewritten, for it is large or somebody records: the space will be used again, and"
+        click.echo(f"{text} gaps in its pages may hold traces; `agentops-local rm --rewrite` rewrites it")
+
+
+def tell_what_stays(path: Path, done: Erased) -> None:
+    """Names the copies beside the database; exit code 1 if what was erased can still be read in the WAL."""
     for copy in copies(path):
         name = one_line(str(copy.relative_to(path.parent)))
         click.echo(f"{name} lies beside the database and may hold what was erased: delete it, too", err=True)
