@@ -10,16 +10,16 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from agentops_local.analytics.reading import reading
 from agentops_local.clock import new_id
 from agentops_local.config import SESSION_VARIABLE
 from agentops_local.errors import AgentOpsLocalError, WrongUse
-from agentops_local.replay.answer import Answer, Unanswerable, written
+from agentops_local.replay.answer import Unanswerable, written
 from agentops_local.replay.player import DIFFERS
-from agentops_local.replay.recording import Call, calls
+from agentops_local.replay.recording import calls
 from agentops_local.replay.tape import VARIABLE, Orders, Tally, Tape
 from agentops_local.store.location import VARIABLE as DATABASE
 
@@ -82,21 +82,17 @@ def replay(
         NotReplayable: if the session has no LLM calls, or there is no such program.
         WrongUse: for a wish that cannot be fulfilled.
     """
-    with reading(database) as connection:
-        found = list(calls(connection, session))
-    if not found:
-        raise NotReplayable(f"session {session} has no LLM calls: there is nothing to answer from")
     if wishes.is_offline and (wishes.is_live or wishes.start is not None):
         raise WrongUse("--offline allows no connection, and --from and --live need one: give one of them")
-    start = None if wishes.start is None else _find(found, wishes.start).number
-    orders = Orders(session, start, wishes.is_live, wishes.is_strict, wishes.is_offline, [TAG, f"{TAG} of {session}"])
     new = str(new_id())
     with tempfile.TemporaryDirectory(prefix="agentops-replay-") as folder:
         tape = Tape(Path(folder) / "tape.db")
-        tape.write(found, orders, _overrides(found, wishes.overrides))
+        with reading(database) as connection:
+            tape.write(calls(connection, session))
+        _give_orders(tape, session, wishes)
         prepared = {**environ, "PYTHONPATH": python_path(environ), VARIABLE: str(tape.path),
-                   DATABASE: str(database if wishes.is_recorded else Path(folder) / "agentops.db"),
-                   SESSION_VARIABLE: new}  # fmt: skip
+                    DATABASE: str(database if wishes.is_recorded else Path(folder) / "agentops.db"),
+                    SESSION_VARIABLE: new}  # fmt: skip
         code = _run(command, prepared, tape)
         tally = tape.tally()
     is_there = wishes.is_recorded and _is_recorded(database, new)
@@ -118,28 +114,31 @@ def python_path(environ: Mapping[str, str]) -> str:
     return os.pathsep.join([here, *rest])
 
 
-def _find(found: Sequence[Call], name: str) -> Call:
-    """The call with a number, or whose event's id begins so."""
-    if name.isdecimal() and len(name) < 8:
-        fitting = [call for call in found if call.number == int(name)]
-    else:
-        fitting = [call for call in found if call.event.startswith(name.lower())]
-    if len(fitting) != 1:
-        raise WrongUse(f"{name!r} is {'several calls' if fitting else 'no call'} of the session: "
-                       f"give a number from 1 to {len(found)}, or the id of an LLM event")  # fmt: skip
-    return fitting[0]
-
-
-def _overrides(found: Sequence[Call], files: Mapping[str, Path]) -> dict[int, Answer]:
-    made = {}
-    for name, file in files.items():
-        call = _find(found, name)
+def _give_orders(tape: Tape, session: str, wishes: Wishes) -> None:
+    events = tape.events()
+    if not events:
+        raise NotReplayable(f"session {session} has no LLM calls: there is nothing to answer from")
+    for name, file in wishes.overrides.items():
+        number = _find(events, name)
         try:
-            said = written(file.read_text(encoding="utf-8").removesuffix("\n"), call.number)
+            tape.override(number, written(file.read_text(encoding="utf-8").removesuffix("\n"), number))
         except (Unanswerable, UnicodeDecodeError) as error:
             raise WrongUse(f"{file} is no answer: {error}") from error
-        made[call.number] = replace(call.answer, said=(said,), tokens={}, failure=None, problem=None)
-    return made
+    start = None if wishes.start is None else _find(events, wishes.start)
+    tags = [TAG, f"{TAG} of {session}"]
+    tape.order(Orders(session, start, wishes.is_live, wishes.is_strict, wishes.is_offline, tags))
+
+
+def _find(events: Sequence[str], name: str) -> int:
+    """The number of a call: as it is given, or of the event whose id begins so."""
+    if name.isdecimal() and len(name) < 8:
+        fitting = [int(name)] if 1 <= int(name) <= len(events) else []
+    else:
+        fitting = [number for number, event in enumerate(events, 1) if event.startswith(name.lower())]
+    if len(fitting) != 1:
+        raise WrongUse(f"{name!r} is {'several calls' if fitting else 'no call'} of the session: "
+                       f"give a number from 1 to {len(events)}, or the id of an LLM event")  # fmt: skip
+    return fitting[0]
 
 
 def _run(command: Sequence[str], environ: Mapping[str, str], tape: Tape) -> int:

@@ -10,11 +10,11 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentops_local.replay.answer import Answer
+from agentops_local.replay.answer import Answer, Said
 from agentops_local.replay.conversation import Item, key
 from agentops_local.replay.settings import differences
 
@@ -96,21 +96,32 @@ class Tape:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write(self, calls: Iterable[Call], orders: Orders, answers: Mapping[int, Answer]) -> None:
-        """Makes it.
-
-        Args:
-            calls: what was recorded.
-            answers: what is answered instead, by the number of the call.
-        """
+    def write(self, calls: Iterable[Call]) -> None:
+        """Makes it, of the calls that were recorded."""
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.executescript(_SCHEMA)
             for call in calls:
-                answer = answers.get(call.number, call.answer)
                 row = (call.number, call.event, key(call.conversation), json.dumps(call.conversation),
-                       json.dumps(call.settings), answer.to_json(), call.answers if answer is call.answer else 1,
-                       answer is not call.answer)  # fmt: skip
-                connection.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)", row)
+                       json.dumps(call.settings), call.answer.to_json(), call.answers)  # fmt: skip
+                connection.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)", row)
+
+    def events(self) -> list[str]:
+        """The ids of the calls' events, in the order of their numbers."""
+        with self._opened() as connection:
+            return [row[0] for row in connection.execute("SELECT event FROM calls ORDER BY number").fetchall()]
+
+    def override(self, number: int, said: Said) -> None:
+        """Lets a call be answered otherwise. How many tokens that would have been, nobody knows."""
+        with self._opened() as connection:
+            (text,) = connection.execute("SELECT answer FROM calls WHERE number = ?", (number,)).fetchone()
+            answer = replace(Answer.from_json(text), said=(said,), tokens={}, failure=None, problem=None)
+            connection.execute(
+                "UPDATE calls SET answer = ?, answers = 1, is_ours = 1 WHERE number = ?", (answer.to_json(), number)
+            )
+
+    def order(self, orders: Orders) -> None:
+        """Says how it is to be replayed."""
+        with self._opened() as connection:
             given = [(name, json.dumps(value)) for name, value in vars(orders).items()]
             connection.executemany("INSERT INTO orders VALUES (?, ?)", given)
 
@@ -201,6 +212,7 @@ class Tape:
         uri = f"{self.path.as_uri()}?mode=rw"  # never made anew: a program that outlives its replay gets an error
         connection = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
         with closing(connection):
+            connection.execute("PRAGMA synchronous = OFF")  # it need not survive the machine
             yield connection
 
 
