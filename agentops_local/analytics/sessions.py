@@ -114,7 +114,7 @@ class Summary:
     @property
     def state(self) -> str:
         """Its state in one word: an end state, or the status of a session that nobody ended."""
-        return self.end_state if self.status is Status.ENDED else self.status.value
+        return state_in_a_word(self.end_state, self.status)
 
     @property
     def duration_s(self) -> float:
@@ -199,6 +199,19 @@ def find_session(connection: sqlite3.Connection, text: str) -> str | None:
     return found[0] if found else None
 
 
+def pick_session(connection: sqlite3.Connection, text: str) -> str:
+    """As `find_session`.
+
+    Raises:
+        NoSuchSession: if there is none.
+        Ambiguous: if several are meant.
+    """
+    found = find_session(connection, text)
+    if found is None:
+        raise NoSuchSession(f"there is no session {text!r}: `agentops-local sessions` lists them")
+    return found
+
+
 def shown_length(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
     """How much of these ids must be shown so that each is told from every other session's."""
     length = _SHORTEST
@@ -225,6 +238,11 @@ def _rows(connection: sqlite3.Connection, tags: Sequence[str], size: int) -> Ite
         if len(page) < size:
             return
         before = page[-1]["seq"]
+
+
+def state_in_a_word(end_state: str, status: Status) -> str:
+    """An end state, or the status of a session that nobody ended."""
+    return end_state if status is Status.ENDED else status.value
 
 
 def is_in(state: str, end_state: str, status: Status) -> bool:

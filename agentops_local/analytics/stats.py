@@ -1,102 +1,65 @@
-"""Totals, latencies and costs of a session or of the whole database; by kind, model and tool.
-
-The whole database is read in pieces, each a short read, so that no writer's WAL waits for a long one.
-"""
+"""Totals, latencies, error rates and costs of a session or of many; by kind, model and tool."""
 
 from __future__ import annotations
 
 import sqlite3
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
+from pathlib import Path
 
-from agentops_local.analytics.totals import dollars
+from agentops_local.analytics.filters import Filter
+from agentops_local.analytics.groups import TOKENS, Counting, Group, ranked
+from agentops_local.analytics.index.tables import SLOT
+from agentops_local.analytics.project import indexed
+from agentops_local.analytics.sessions import pick_session, summary
+from agentops_local.errors import WrongUse
 
-_PIECE = 20_000  # events a read
-_TOKENS = ("prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-_COLUMNS = f"e.seq, e.kind, e.name, e.model, e.end_us - e.init_us AS us, {', '.join(_TOKENS)}, e.cost_pusd"
-# The empty row that keeps a number from being given twice (see schema.sql) is no event.
-_ALL = f"""
-SELECT {_COLUMNS} FROM events e
-WHERE e.seq > ? AND e.session IS NOT (SELECT s.seq FROM sessions s WHERE s.id = '') ORDER BY e.seq LIMIT {_PIECE}
+PERCENTS = (50, 95, 99)
+OF_SESSION = f"""
+SELECT e.seq, e.kind, e.name, e.model, e.end_us - e.init_us AS us, {", ".join(TOKENS)}, e.cost_pusd
+FROM events e WHERE e.session = ?
 """  # noqa: S608 - our own text
-_OF_SESSION = f"SELECT {_COLUMNS} FROM events e WHERE e.session = ?"  # noqa: S608 - our own text
-_FAILED = """
-SELECT failed.name, count(*) AS times
+FAILED = """
+SELECT failed.kind, coalesce(CASE failed.kind WHEN 'llms' THEN failed.model ELSE failed.name END, '') AS name,
+       count(*) AS times
 FROM events error JOIN events failed ON failed.session = error.session AND failed.id = error.trigger_id
-WHERE error.kind = 'errors' AND error.trigger_kind = 'tools' AND error.session BETWEEN ? AND ?
-GROUP BY failed.name
+WHERE error.kind = 'errors' AND error.session = ? GROUP BY 1, 2
 """
-_SESSIONS = "SELECT count(*) FROM sessions WHERE id <> ''"
-
-
-@dataclass
-class Group:
-    """Events that are counted together.
-
-    Attributes:
-        times: their durations in microseconds, as far as they have an end.
-        cost_pusd: over the priced calls; 1e-12 US dollars.
-        failed: errors that name one of them as their trigger (tools only).
-    """
-
-    events: int = 0
-    times: array[int] = field(default_factory=lambda: array("q"))
-    tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_TOKENS, 0))
-    cost_pusd: int = 0
-    unpriced: int = 0
-    failed: int = 0
-
-    @property
-    def cost(self) -> Decimal:
-        """US dollars, exactly."""
-        return dollars(self.cost_pusd)
-
-    def percentile(self, percent: int) -> float | None:
-        """Seconds within which so many of a hundred were done (nearest rank); None if none has an end."""
-        if not self.times:
-            return None
-        rank = -(-percent * len(self.times) // 100)
-        return sorted(self.times)[max(rank, 1) - 1] / 1e6
-
-    def add(self, row: sqlite3.Row) -> None:
-        """Counts an event."""
-        self.events += 1
-        if row["us"] is not None and row["us"] >= 0:  # a clock set back tells nothing
-            self.times.append(row["us"])
-        if row["kind"] != "llms":
-            return
-        for name in _TOKENS:
-            self.tokens[name] += row[name] or 0
-        if row["cost_pusd"] is None:
-            self.unpriced += 1
-        else:
-            self.cost_pusd += row["cost_pusd"]
+_COUNT = "SELECT count(*) FROM sessions WHERE id <> ''"
 
 
 @dataclass
 class Stats:
-    """What was counted."""
+    """What was counted.
+
+    Attributes:
+        sessions: those with any such event; of everything, all there are.
+        minutes: the time in which anything happened: of a session its duration, of many the quarters of an hour in
+            which an event began.
+        kinds, models, tools: all events, LLM calls and tool calls, by name.
+        errors: how many of each type.
+    """
 
     sessions: int
+    minutes: float = 0.0
     all: Group = field(default_factory=Group)
     kinds: dict[str, Group] = field(default_factory=dict)
     models: dict[str, Group] = field(default_factory=dict)
     tools: dict[str, Group] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
 
-    def add(self, row: sqlite3.Row) -> None:
-        """Counts an event wherever it belongs."""
-        kind = row["kind"]
-        self.all.add(row)
-        self.kinds.setdefault(kind, Group()).add(row)
-        if kind == "llms":
-            self.models.setdefault(row["model"] or "", Group()).add(row)
-        elif kind == "tools":
-            self.tools.setdefault(row["name"] or "", Group()).add(row)
-        elif kind == "errors":
-            self.errors[row["name"] or ""] = self.errors.get(row["name"] or "", 0) + 1
+    @property
+    def calls_per_minute(self) -> float | None:
+        """LLM calls in a minute of that time; None if there was none."""
+        calls = self.kinds.get("llms", Group()).events
+        return calls / self.minutes if self.minutes > 0 else None
+
+    @property
+    def error_rate(self) -> float | None:
+        """Errors for each other event; None if there is none."""
+        errors = sum(self.errors.values())
+        others = self.all.events - errors
+        return errors / others if others else None
 
     def to_json(self) -> dict[str, object]:
         """Everything, with the most frequent first, durations in seconds and costs in dollars."""
@@ -106,34 +69,69 @@ class Stats:
             **self.all.tokens,
             "cost": float(self.all.cost),
             "unpriced": self.all.unpriced,
+            "calls_per_minute": self.calls_per_minute,
+            "error_rate": self.error_rate,
             "kinds": [{"kind": name, **_timing(group)} for name, group in ranked(self.kinds)],
             "models": [
                 {"model": name or None, **_timing(group), **group.tokens, "cost": float(group.cost),
                  "unpriced": group.unpriced}
                 for name, group in ranked(self.models)
             ],
-            "tools": [
-                {"name": name or None, **_timing(group), "failed": group.failed} for name, group in ranked(self.tools)
-            ],
+            "tools": [{"name": name or None, **_timing(group)} for name, group in ranked(self.tools)],
             "errors": [{"error_type": name or None, "events": times} for name, times in most(self.errors)],
         }  # fmt: skip
 
 
-def stats(connection: sqlite3.Connection, session: int | None = None) -> Stats:
-    """The statistics of a session, or of the whole database."""
-    found = Stats(1 if session is not None else int(connection.execute(_SESSIONS).fetchone()[0]))
-    for row in _rows(connection, session):
-        found.add(row)
-    sessions = (0, 1 << 62) if session is None else (session, session)
-    for row in connection.execute(_FAILED, sessions).fetchall():
-        if (row["name"] or "") in found.tools:
-            found.tools[row["name"] or ""].failed = row["times"]
+def stats(session: str | None = None, *, where: Filter | None = None, db: Path | str | None = None) -> Stats:
+    """The statistics of a session, or of all events that a filter leaves.
+
+    Args:
+        session: its id, a beginning of it that fits no other, or "last"; None for all.
+        where: which events (see `filters.parse`); not together with a session.
+        db: the database; None for that of the project around the working directory.
+
+    Raises:
+        NoSuchSession, Ambiguous: the session is not there, or several begin so.
+        WrongUse: both a session and a filter are given.
+        DatabaseUnusable: there is no database.
+    """
+    if session is not None and where not in (None, Filter()):
+        raise WrongUse("give a session or a filter, not both")
+    with indexed(db) as connection:
+        if session is not None:
+            return of_session(connection, pick_session(connection, session))
+        return of_all(connection, where or Filter())
+
+
+def of_session(connection: sqlite3.Connection, session_id: str) -> Stats:
+    """The statistics of a session, by its whole id, from its own events."""
+    of = summary(connection, session_id)
+    found = Stats(1, of.duration_s / 60)
+    for row in connection.execute(OF_SESSION, (of.seq,)).fetchall():
+        for group in _groups(found, row["kind"], row["model"] if row["kind"] == "llms" else row["name"]):
+            group.add(row)
+        if row["kind"] == "errors":
+            found.errors[row["name"] or ""] = found.errors.get(row["name"] or "", 0) + 1
+    for row in connection.execute(FAILED, (of.seq,)).fetchall():
+        for group in _groups(found, row["kind"], row["name"]):
+            group.failed += row["times"]
     return found
 
 
-def ranked(groups: dict[str, Group]) -> list[tuple[str, Group]]:
-    """The largest first."""
-    return sorted(groups.items(), key=lambda item: (-item[1].events, item[0]))
+def of_all(connection: sqlite3.Connection, where: Filter) -> Stats:
+    """The statistics of all events that a filter leaves; the connection has the index."""
+    counting = Counting(connection, where)
+    if counting.is_narrowed:
+        sessions, slots = len(counting.sessions()), counting.slots()
+    else:
+        sessions, slots = int(connection.execute(_COUNT).fetchone()[0]), counting.slots()
+    found = Stats(sessions, slots * SLOT / 60e6)
+    for (kind, name), group in counting.kinds_and_names().items():
+        for counted in _groups(found, kind, name):
+            counted.join(group)
+        if kind == "errors":
+            found.errors[name] = found.errors.get(name, 0) + group.events
+    return found
 
 
 def most(counts: dict[str, int]) -> list[tuple[str, int]]:
@@ -141,18 +139,18 @@ def most(counts: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
+def _groups(found: Stats, kind: str, name: str | None) -> Iterator[Group]:
+    """Where an event is counted."""
+    yield found.all
+    yield found.kinds.setdefault(kind, Group())
+    if kind == "llms":
+        yield found.models.setdefault(name or "", Group())
+    elif kind == "tools":
+        yield found.tools.setdefault(name or "", Group())
+
+
 def _timing(group: Group) -> dict[str, object]:
-    return {"events": group.events, "p50_s": group.percentile(50), "p95_s": group.percentile(95)}
-
-
-def _rows(connection: sqlite3.Connection, session: int | None) -> Iterator[sqlite3.Row]:
-    if session is not None:
-        yield from connection.execute(_OF_SESSION, (session,)).fetchall()
-        return
-    seen = 0
-    while True:
-        piece = connection.execute(_ALL, (seen,)).fetchall()
-        yield from piece
-        if len(piece) < _PIECE:
-            return
-        seen = piece[-1]["seq"]
+    times = dict(zip(PERCENTS, group.percentiles(PERCENTS), strict=True))
+    return {
+        "events": group.events, "failed": group.failed, **{f"p{percent}_s": time for percent, time in times.items()},
+    }  # fmt: skip

@@ -83,40 +83,17 @@ def pick(connection: sqlite3.Connection, name: str) -> str:
         NoSuchSession: if there is none.
         Ambiguous: if several are meant.
     """
-    from agentops_local.analytics.sessions import NoSuchSession, find_session
+    from agentops_local.analytics.sessions import pick_session
 
-    found = find_session(connection, name)
-    if found is None:
-        raise NoSuchSession(f"there is no session {name!r}: `agentops-local sessions` lists them")
-    return found
+    return pick_session(connection, name)
 
 
 def price(path: Path) -> None:
     """Prices the calls that are not priced yet, before their costs are shown. Where the database is not ours to write,
     or that fails, they are shown as they are."""
-    import sqlite3
+    from agentops_local.analytics import project
 
-    from agentops_local import faults
-    from agentops_local.analytics.reading import reading
-    from agentops_local.errors import AgentOpsLocalError
-    from agentops_local.pricing.access import opened
-    from agentops_local.pricing.catch_up import catch_up, is_due
-    from agentops_local.store.schema import VERSION
-
-    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-        return
-    try:
-        with reading(path) as connection:  # what is wrong here, the command itself will meet and tell
-            current = connection.execute("PRAGMA user_version").fetchone()[0] == VERSION
-            if not (current and is_due(connection, path)):
-                return
-    except (sqlite3.Error, OSError, AgentOpsLocalError):
-        return
-    try:
-        with opened(path) as access, faults.contained("pricing LLM calls"):
-            catch_up(access)
-    except (sqlite3.Error, OSError, AgentOpsLocalError) as error:
-        click.echo(f"calls that have no price yet are shown without ({error})", err=True)
+    project.price(path)
 
 
 def print_json(value: object, indent: int | None = 2) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import click
 
-from agentops_local.analytics.reading import reading
-from agentops_local.analytics.sessions import summary
-from agentops_local.analytics.stats import Group, Stats, most, ranked
+from agentops_local.analytics.filters import Filter
+from agentops_local.analytics.groups import Group, ranked
+from agentops_local.analytics.stats import PERCENTS, Stats, most
 from agentops_local.analytics.stats import stats as gather
 from agentops_local.cli.common import (
     Settings,
@@ -16,24 +16,23 @@ from agentops_local.cli.common import (
     db_option,
     examples,
     json_option,
-    pick,
-    price,
     print_json,
     screen_width,
     styled,
 )  # fmt: skip
+from agentops_local.cli.filtering import filter_options
 from agentops_local.cli.table import Cell, Column, Row, table
 from agentops_local.cli.text import many, money, seconds, tokens
 
 _EVENTS = Column("EVENTS", right=True)
-_P50, _P95 = Column("P50", right=True), Column("P95", right=True)
-_KINDS = (Column("KIND", least=8), _EVENTS, _P50, _P95)
+_TIMES = (Column("P50", right=True), Column("P95", right=True), Column("P99", right=True, spare=4))
+_KINDS = (Column("KIND", least=8), _EVENTS, *_TIMES)
 _MODELS = (
-    Column("MODEL", least=8), Column("CALLS", right=True), _P50, _P95, Column("IN", right=True),
+    Column("MODEL", least=8), Column("CALLS", right=True), *_TIMES, Column("IN", right=True),
     Column("OUT", right=True), Column("CACHED", right=True, spare=2), Column("REASONING", right=True, spare=3),
     Column("COST", right=True), Column("UNPRICED", right=True, spare=1),
 )  # fmt: skip
-_TOOLS = (Column("TOOL", least=8), Column("CALLS", right=True), Column("FAILED", right=True), _P50, _P95)
+_TOOLS = (Column("TOOL", least=8), Column("CALLS", right=True), Column("FAILED", right=True), *_TIMES)
 _ERRORS = (Column("ERROR", least=8), _EVENTS)
 
 
@@ -41,6 +40,7 @@ _ERRORS = (Column("ERROR", least=8), _EVENTS)
     epilog=examples(
         "agentops-local stats",
         "agentops-local stats last",
+        "agentops-local stats --since 7d --tag nightly",
         "agentops-local stats --json | jq '.models[] | [.model, .cost]'",
     )
 )
@@ -48,17 +48,15 @@ _ERRORS = (Column("ERROR", least=8), _EVENTS)
 @json_option
 @db_option
 @click.pass_obj
-def stats(settings: Settings, session: str | None, as_json: bool) -> None:
+@filter_options
+def stats(settings: Settings, session: str | None, as_json: bool, where: Filter) -> None:
     """Sum up events, tokens, costs and latencies.
 
-    Of one SESSION (the beginning of its id, or `last`), or of all. P50 and P95: half, and 95 of 100, took no longer.
-    Costs are summed exactly; calls without a price are counted as unpriced.
+    Of one SESSION (the beginning of its id, or `last`), or of all that the options leave. P50, P95 and P99: half, 95
+    and 99 of 100 took no longer; over many sessions they are right to 0.1 %. Costs are summed exactly; calls without a
+    price are counted as unpriced.
     """
-    path = settings.path()
-    price(path)
-    with reading(path) as connection:
-        number = None if session is None else summary(connection, pick(connection, session)).seq
-        found = gather(connection, number)
+    found = gather(session, where=where, db=settings.path())
     if as_json:
         print_json(found.to_json())
     else:
@@ -82,6 +80,10 @@ def _report(found: Stats) -> Iterator[str]:
             yield f"          of which {', '.join(details)}"
         unpriced = f" ({many(total.unpriced, 'call')} unpriced)" if total.unpriced and total.cost else ""
         yield f"  cost    {money(total.cost, total.unpriced)}{unpriced}"
+    if found.calls_per_minute:
+        yield f"  pace    {found.calls_per_minute:.2g} LLM calls a minute"
+    if found.error_rate:
+        yield f"  errors  {found.error_rate:.2%} of events"
     for columns, rows in (
         (_KINDS, [_kind(name, group) for name, group in ranked(found.kinds)]),
         (_MODELS, [_model(name, group) for name, group in ranked(found.models)]),
@@ -93,13 +95,13 @@ def _report(found: Stats) -> Iterator[str]:
             yield from table(columns, rows, screen_width())
 
 
-def _timing(group: Group) -> tuple[str, str, str]:
-    return f"{group.events:,}", seconds(group.percentile(50)), seconds(group.percentile(95))
+def _timing(group: Group) -> tuple[str, ...]:
+    return f"{group.events:,}", *map(seconds, group.percentiles(PERCENTS))
 
 
 def _kind(name: str, group: Group) -> Row:
     timing = _timing(group)
-    return (name, timing[0], "", "") if name == "errors" else (name or "-", *timing)  # an error takes no time
+    return (name, timing[0], "", "", "") if name == "errors" else (name or "-", *timing)  # an error takes no time
 
 
 def _model(name: str, group: Group) -> Row:
@@ -113,5 +115,5 @@ def _model(name: str, group: Group) -> Row:
 
 
 def _tool(name: str, group: Group) -> Row:
-    events, p50, p95 = _timing(group)
-    return name or "-", events, Cell(f"{group.failed:,}", "red" if group.failed else None), p50, p95
+    events, *times = _timing(group)
+    return name or "-", events, Cell(f"{group.failed:,}", "red" if group.failed else None), *times

@@ -68,7 +68,7 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
         if path.stat().st_size == 0:  # SQLite would remove the WAL of an emptied file, also where it may only read
             raise DatabaseUnusable(f"{path} holds no tables yet: record something first")
         _glance(path.resolve())
-        connection = sqlite3.connect(_uri(path.resolve(), "ro"), uri=True, timeout=BUSY_TIMEOUT,
+        connection = sqlite3.connect(file_uri(path.resolve(), "ro"), uri=True, timeout=BUSY_TIMEOUT,
                                      isolation_level=None)  # fmt: skip
     except (OSError, sqlite3.Error) as error:
         raise DatabaseUnusable(f"{path} cannot be opened ({error}): is it yours to read?") from error
@@ -153,7 +153,7 @@ def close_as_it_is(connection: sqlite3.Connection, path: Path) -> None:
     SQLite does neither while somebody else uses the file, so for this moment we are somebody else: a connection that
     can only read, and therefore makes no checkpoint when it is closed in turn.
     """
-    with closing(sqlite3.connect(_uri(path, "ro"), uri=True, timeout=0, isolation_level=None)) as other:
+    with closing(sqlite3.connect(file_uri(path, "ro"), uri=True, timeout=0, isolation_level=None)) as other:
         with suppress(sqlite3.Error):  # it may read nonsense; what counts is the lock that reading takes
             other.execute("PRAGMA schema_version").fetchone()
         connection.close()
@@ -187,7 +187,7 @@ def _glance(path: Path, begun: Begun = lambda _: None) -> None:
     """
     if os.path.exists(f"{path}-wal") or os.path.exists(f"{path}-journal"):
         return
-    uri = f"{_uri(path, 'ro')}&immutable=1"
+    uri = f"{file_uri(path, 'ro')}&immutable=1"
     with suppress(sqlite3.Error, UnicodeDecodeError), closing(sqlite3.connect(uri, uri=True)) as connection:
         begun(connection)
         _look(connection, path)
@@ -200,7 +200,7 @@ def _probe(path: Path, begun: Begun, mode: str = "ro") -> int:
     that a sudden end has left can only be played back by who may write; to be refused for that is no reason to record
     elsewhere.
     """
-    with closing(sqlite3.connect(_uri(path, mode), uri=True, timeout=BUSY_TIMEOUT)) as probe:
+    with closing(sqlite3.connect(file_uri(path, mode), uri=True, timeout=BUSY_TIMEOUT)) as probe:
         begun(probe)
         try:
             return _look(probe, path)
@@ -210,8 +210,12 @@ def _probe(path: Path, begun: Begun, mode: str = "ro") -> int:
     return _probe(path, begun, "rw")
 
 
-def _uri(path: Path, mode: str) -> str:
-    """Not `Path.as_uri`: that imports on its first use, and a signal handler may interrupt an import and record."""
+def file_uri(path: Path, mode: str) -> str:
+    """A file as SQLite is told of it, with its mode: ro, rw.
+
+    Not `Path.as_uri`: that imports on its first use, and a signal handler may interrupt an import and
+    record.
+    """
     name = os.fsencode(path.as_posix())
     quoted = "".join(chr(byte) if byte in _UNQUOTED else f"%{byte:02X}" for byte in name)
     return f"file://{'' if name.startswith(b'/') else '/'}{quoted}?mode={mode}"

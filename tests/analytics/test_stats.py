@@ -4,17 +4,18 @@ from decimal import Decimal
 
 import pytest
 
-from agentops_local.analytics import stats as gathering
-from agentops_local.analytics.reading import reading
-from agentops_local.analytics.stats import Group, Stats, stats
-from agentops_local.event import LLMEvent, ToolEvent
+from agentops_local.analytics.filters import parse
+from agentops_local.analytics.groups import Group
+from agentops_local.analytics.index import catch_up
+from agentops_local.analytics.stats import Stats, stats
+from agentops_local.errors import WrongUse
+from agentops_local.event import ErrorEvent, LLMEvent, ToolEvent
 from tests.analytics.recording import Book, erase
 
 
-def of(book: Book, session: int | None = None) -> Stats:
+def of(book: Book, session: str | None = None) -> Stats:
     """The statistics."""
-    with reading(book.path) as connection:
-        return stats(connection, session)
+    return stats(session, db=book.path)
 
 
 @pytest.mark.parametrize(
@@ -66,16 +67,16 @@ def test_by_kind_model_tool_and_error(book: Book) -> None:
 
 def test_one_session_or_all(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session's statistics are of its events alone; those of all are of all, in however many pieces they are read."""
-    monkeypatch.setattr(gathering, "_ALL", gathering._ALL.replace(f"LIMIT {gathering._PIECE}", "LIMIT 3"))
-    monkeypatch.setattr(gathering, "_PIECE", 3)
+    monkeypatch.setattr(catch_up, "PIECE", 3)
+    monkeypatch.setattr(catch_up, "_NEW", catch_up._NEW.replace("LIMIT 20000", "LIMIT 3"))
     first, second = book.session(), book.session()
     for number in range(4):
         book.tool(first, "t")
         book.tool(second, "t")
         book.error(second if number else first, book.tool(second, "u"))
-    assert (of(book, 1).sessions, of(book, 1).all.events) == (1, 5)
+    assert (of(book, first.id).sessions, of(book, first.id).all.events) == (1, 5)
     assert (of(book).sessions, of(book).all.events) == (2, 16)
-    assert of(book, 2).tools["u"].failed == 3
+    assert of(book, second.id).tools["u"].failed == of(book).tools["u"].failed == 3
 
 
 def test_a_clock_set_back_takes_no_time(book: Book) -> None:
@@ -84,7 +85,8 @@ def test_a_clock_set_back_takes_no_time(book: Book) -> None:
     book.add(state, book.timed(ToolEvent(name="t"), 100, -50))
     book.add(state, book.timed(ToolEvent(name="t"), 100, 30))
     assert of(book).tools["t"].events == 2
-    assert list(of(book).tools["t"].times) == [30]
+    assert of(book).tools["t"].spread == {30: 1}
+    assert list(of(book, state.id).tools["t"].times) == [30]
 
 
 def test_empty_rows_do_not_count(book: Book) -> None:
@@ -95,10 +97,20 @@ def test_empty_rows_do_not_count(book: Book) -> None:
     assert (of(book).sessions, of(book).all.events, of(book).kinds) == (0, 0, {})
 
 
-def test_a_session_is_reached_by_its_index(book: Book) -> None:
-    """The statistics of a session look at no event of another."""
-    book.tool(book.session())
-    with reading(book.path) as connection:
-        for sql, values in ((gathering._OF_SESSION, (1,)), (gathering._FAILED, (1, 1))):
-            plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
-            assert not [line for line in plan if line.startswith("SCAN e")], plan
+def test_a_session_or_a_filter(book: Book) -> None:
+    """A session and a filter exclude each other."""
+    state = book.session()
+    with pytest.raises(WrongUse, match="not both"):
+        stats(state.id, where=parse(tags="x"), db=book.path)
+
+
+def test_rates(book: Book) -> None:
+    """Errors are counted for each other event; LLM calls in each minute of the session, or of the quarters of an hour
+    in which anything happened."""
+    state = book.session(began=0)
+    for _ in range(3):
+        book.add(state, book.timed(LLMEvent(), 0, 1000))
+    book.add(state, book.timed(ErrorEvent(error_type="x"), 0, 0))
+    book.end(state, at=120_000_000)
+    assert (of(book, state.id).calls_per_minute, of(book, state.id).error_rate) == (1.5, 1 / 3)
+    assert (of(book).calls_per_minute, of(book).error_rate) == (3 / 15, 1 / 3)

@@ -18,7 +18,7 @@ def test_what_is_told(book: Book) -> None:
     for text in ("2 sessions, 7 events", "40 in, 8 out", "≥$0.3000 (1 call unpriced)", "search", "other", "ValueError"):
         assert text in said, text
     (line,) = [line for line in said.splitlines() if line.startswith("search")]
-    assert line.split() == ["search", "1", "1", "250ms", "250ms"]
+    assert line.split() == ["search", "1", "1", "250ms", "250ms", "250ms"]
     one = call("stats", first.id).out
     assert "1 session, 6 events" in one
     assert "other" not in one
