@@ -188,7 +188,7 @@ def context(session: str, *, db: Database = None, messages: int = 20) -> Context
         NoSuchSession: if there is no such session.
         Ambiguous: if the beginning fits several.
     """
-    with asked(db, session) as (connection, (found,)):
+    with asked(db, session, priced=True) as (connection, (found,)):
         calls, tree = conversations(connection, found.seq)
         turns = tuple(_turn(number, calls, tree) for number in range(len(calls)))
         weights = _weights(connection, calls, tree, messages)

@@ -39,6 +39,11 @@ def pieces(nodes: Iterable[int], size: int = PIECE) -> Iterator[list[int]]:
         yield ordered[start : start + size]
 
 
+def listed(numbers: Iterable[int]) -> str:
+    """Numbers as a statement takes them for json_each."""
+    return json.dumps(list(numbers))
+
+
 def texts(connection: sqlite3.Connection, nodes: Iterable[int]) -> dict[int, str]:
     """The messages of nodes, as JSON; for a few of them."""
     found = {}

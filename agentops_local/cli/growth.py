@@ -13,7 +13,6 @@ from agentops_local.cli.common import (
     db_option,
     examples,
     json_option,
-    price,
     print_json,
     screen_width,
     styled,
@@ -70,9 +69,7 @@ def context(settings: Settings, session: str, calls: int, messages: int, as_json
     """
     from agentops_local.analytics.growth import context as ask
 
-    path = settings.path()
-    price(path)
-    found = ask(session, db=path, messages=messages)
+    found = ask(session, db=settings.path(), messages=messages)
     if as_json:
         print_json(found.to_json())
     else:
