@@ -62,12 +62,13 @@ def read(found: Iterator[Found], manner: Manner, begin_us: int) -> Iterator[Told
             continue
         try:
             run = _Run(one.value, number, manner, begin_us)
+            session = run.session()
         except Wrong as error:
             yield Bad(one.place, str(error))
             continue
         begin_us = max(begin_us, run.end_us + _STEP) if run.is_timeless else begin_us
         wrong: list[Bad] = []
-        yield Whole(run.session(), list(run.events(one.place, wrong)), wrong)
+        yield Whole(session, list(run.events(one.place, wrong)), wrong)
 
 
 def _messages(value: object) -> list[Any] | None:

@@ -116,6 +116,9 @@ class _About:
             checks.uuid(line.get(name), name) for name in ("agent_id", "parent_id", "trigger_event_id")
         )
         texts = {name: checks.text(line.get(name)) for name in _TEXTS}
+        pusd = _pusd(line)
+        if pusd is not None:
+            texts["cost_source"] = texts["cost_source"] or "reported"
         owner = line.get("owner")
         self._events.append(Event(
             id=checks.the_uuid(line.get("id"), "id").bytes,
@@ -129,7 +132,7 @@ class _About:
                 "trigger_id": None if trigger is None else trigger.bytes,
                 "trigger_kind": texts["trigger_event_type"],
                 "extra": checks.encode(line["extra"]).decode() if "extra" in line else None,
-                "cost_pusd": _pusd(line), "prompt_form": _form(line, "prompt_form"),
+                "cost_pusd": pusd, "prompt_form": _form(line, "prompt_form"),
                 "completion_form": _form(line, "completion_form"),
             },
             payloads={name: checks.encode(line[name]) for name in _PAYLOADS if name in line},

@@ -98,7 +98,7 @@ def tags(given: object) -> list[str]:
 def _events(body: Said, session: Session, place: str, wrong: list[Bad]) -> list[Event]:
     rows: list[tuple[int, int, int, Event]] = []
     for name in _LISTS:
-        for number, row in enumerate(checks.items(body.get(name), name)):
+        for number, row in enumerate(_list(body, name, place, wrong)):
             here = f"{place}.{name}[{number}]"
             try:
                 said_of_it = checks.mapping(row, "a row")
@@ -110,6 +110,14 @@ def _events(body: Said, session: Session, place: str, wrong: list[Bad]) -> list[
                 rows.append((order if isinstance(order, int) else 0, event.init_us, len(rows), event))
     # As they were recorded, where that is told; else by their times, and as they stand.
     return [row[-1] for row in sorted(rows, key=lambda row: row[:3])]
+
+
+def _list(body: Said, name: str, place: str, wrong: list[Bad]) -> list[Any]:
+    try:
+        return checks.items(body.get(name), name)
+    except Wrong as error:
+        wrong.append(Bad(f"{place}.{name}", str(error)))
+        return []
 
 
 def _event(name: str, row: Said, session: Session) -> Event:

@@ -10,7 +10,7 @@ VIEWS = ("llms", "tools", "actions", "errors", "session_stats", "egress")
 _NUMBERS = frozenset({"seq", "batch"})
 _SESSIONS = """
 SELECT s.id, s.init_us, s.end_us, s.auto_ended, s.end_state, s.end_state_reason, s.tags, s.video, v.fingerprint,
-       v.host_env, s.moment, s.key_hash, s.parent_key_hash, s.joined
+       json(v.host_env), json(s.moment), s.key_hash, s.parent_key_hash, s.joined
 FROM sessions s LEFT JOIN environments v ON v.id = s.environment WHERE s.id <> ''
 """
 _OWNERS = """
