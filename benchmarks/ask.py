@@ -14,6 +14,7 @@ import io
 import json
 import shutil
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -28,7 +29,7 @@ from agentops_local.analytics.index import forget
 from agentops_local.analytics.reading import reading
 from agentops_local.exporting import export
 from benchmarks.by_hand import ByHand
-from benchmarks.common import options, show, surroundings, workplace
+from benchmarks.common import ROOT, options, show, surroundings, workplace
 from benchmarks.million import DAY_US, build, more
 from benchmarks.plans import scans
 from benchmarks.questions import Question, bring_prices, bring_sums, questions
@@ -38,6 +39,9 @@ _PATIENCE = 4.0  # seconds for all times of one question by hand; what takes lon
 _LATER = 100_000  # events to catch up with
 _SESSION_OF_LATER = 200  # events
 _PARTS = {"prices": bring_prices, "sums": bring_sums}  # that are brought up to the last event before any answer
+_COMMANDS = (
+    "sessions", "stats", "cost", "cost --by tag --since 7d", "top --by tokens", "errors", "slow", "active",
+)  # fmt: skip
 
 Found = dict[str, object]
 
@@ -95,6 +99,19 @@ def catching_up(path: Path, later: int) -> list[Found]:
     bring("what came since", later)
     bring("nothing new", 0)
     return [{**one, "share_of_database": size / path.stat().st_size} for one in found]
+
+
+# Commands ----------------------------------------------------------------------------------------------------------
+
+
+def commands(path: Path) -> list[Found]:
+    """Whole commands, from the start of Python to the last line."""
+    found: list[Found] = []
+    for line in _COMMANDS:
+        program = [sys.executable, "-m", "agentops_local.cli", "--db", str(path), *line.split()]
+        took = seconds(partial(subprocess.run, program, check=True, stdout=subprocess.DEVNULL, cwd=ROOT))
+        found.append({"command": f"agentops-local {line}", "ms": took * 1000})
+    return found
 
 
 # Export ------------------------------------------------------------------------------------------------------------
@@ -181,7 +198,7 @@ def measure(path: Path, later: int, days: int, folder: Path) -> dict[str, list[F
     for question in questions(path):
         print(f"{question.name} ...", file=sys.stderr)
         answers.append(answer(path, question))
-    return {"index": grown, "answers": answers, "export": exporting(path, days)}
+    return {"index": grown, "answers": answers, "commands": commands(path), "export": exporting(path, days)}
 
 
 def main() -> None:
@@ -228,6 +245,7 @@ def _print(found: dict[str, list[Found]]) -> None:
             for one in found["index"]
         ],
     )
+    show("whole commands, ms", ("", "ms"), [tuple(one.values()) for one in found["commands"]])
     show(
         "export as JSON Lines",
         ("", "events", "MB", "events/s", "bare MB", "bare events/s", "ours : bare"),
