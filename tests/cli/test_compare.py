@@ -35,7 +35,8 @@ def test_what_is_told(book: Book) -> None:
     assert said.code == 0
     for text in (
         f"A {a} Success [trial 0]", f"B {b} Fail: no [trial 1]", "part at message 0", "-Try a little.", "+Try hard.",
-        "A system: Be helpful. Try a little.", "alike up to 16, then A did nothing more, B tools give up", "steps alike",
+        "A system: Be helpful. Try a little.", "alike up to 16, then A did nothing more, B tools give up",
+        "steps alike",
     ):  # fmt: skip
         assert text in said.out, text
     told = [line.split() for line in said.lines]
