@@ -11,8 +11,8 @@
 --     of `blobs` to put there. The view `payloads` and all views below give payloads back whole.
 --
 -- Who writes what: the recorder inside the user's processes writes everything up to `losses`, one transaction an event;
--- agentops-sync alone writes the tables under Upload. Nothing but `agentops-local rm`, `prune` and their like ever
--- deletes a row of an event or a session. Where they delete the row with the highest number
+-- agentops-sync alone writes the tables under Upload. Nothing but `agentops-local rm`, `prune` and `erase` ever
+-- deletes a row of an event or a session, or changes a text in one. Where they delete the row with the highest number
 -- or revision of a table, they put an empty row with the next number there, so that a number never means two things:
 -- a session whose id is '' with its owner, agent and event, a message without parent and hash, a blob with an empty
 -- hash. A number that is gone stays gone: who still holds it meets a foreign key that fails, not another row. The views
@@ -21,9 +21,10 @@
 -- What this file is -------------------------------------------------------------------------------------------------
 
 -- Facts about the file itself: 'generation' (a random id made with the file), 'created_us', 'created_by'; 'erasing'
--- while rm or prune is at work, or was cut short; 'rewrite_due' while gaps in pages may hold traces of what was erased;
--- 'restored_us', when it was restored from a backup, with 'restored_seq', the last event that it held then; 'salvaged
--- NAME', a JSON object, of each damaged file whose rows were put here: what was found in it, and what is lost.
+-- while rm, prune or erase is at work, or was cut short; 'scrubbing' while a pattern is being taken out, or that was cut
+-- short; 'rewrite_due' while gaps in pages may hold traces of what was erased; 'restored_us', when it was restored from
+-- a backup, with 'restored_seq', the last event that it held then; 'salvaged NAME', a JSON object, of each damaged file
+-- whose rows were put here: what was found in it, and what is lost.
 CREATE TABLE about (
     key   TEXT PRIMARY KEY,
     value ANY

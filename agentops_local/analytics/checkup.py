@@ -239,7 +239,10 @@ def _losses(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 def _unfinished(connection: sqlite3.Connection) -> Iterator[Finding]:
     left = unfinished(connection)
-    if "erasing" in left:
+    if "scrubbing" in left:
+        text = "`erase --pattern` was cut short, what it was to take out is still there: the same command finishes it"
+        yield Finding(Level.PROBLEM, "erasing", text)
+    elif "erasing" in left:
         text = "rm or prune was cut short, what it erased may still be there: `agentops-local rm` finishes it"
         yield Finding(Level.PROBLEM, "erasing", text)
     elif "rewrite_due" in left:

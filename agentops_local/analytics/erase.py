@@ -58,7 +58,7 @@ _SESSION_ROWS = [
     ),
 ]
 _NOTE = "INSERT OR REPLACE INTO about (key, value) VALUES (?, ?)"
-_NOTES = "SELECT key FROM about WHERE key IN ('erasing', 'rewrite_due')"
+_NOTES = "SELECT key FROM about WHERE key IN ('erasing', 'scrubbing', 'rewrite_due')"
 _COUNT = "SELECT count(*) FROM events WHERE session = (SELECT seq FROM sessions WHERE id = ?)"
 _PARTLY = """
 UPDATE sessions SET end_state_reason = 'partly erased', revision = (SELECT max(revision) + 1 FROM sessions)
@@ -305,7 +305,7 @@ class Eraser:
 
 
 def unfinished(connection: sqlite3.Connection) -> set[str]:
-    """What earlier erasures have left to be done: 'erasing', 'rewrite_due'."""
+    """What earlier erasures have left to be done: 'erasing', 'scrubbing', 'rewrite_due'."""
     return {str(row[0]) for row in connection.execute(_NOTES).fetchall()}
 
 

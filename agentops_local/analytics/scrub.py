@@ -105,7 +105,7 @@ class Scrubber(Eraser):
     def __init__(self, path: Path, progress: Progress = lambda _: None, rewrite: bool = False) -> None:
         super().__init__(path, frozenset(Status), progress, rewrite)
         self.found = Scrubbed()
-        self._was_cut = False
+        self._was_cut = self._has_looked = False
 
     def scrub(self, censor: Censor, sessions: frozenset[int] | None = None) -> Scrubbed:
         """Takes out what matches.
@@ -120,6 +120,7 @@ class Scrubber(Eraser):
             if not sum(self._change(piece, traces, connection) for piece in traces.changes()):
                 break
         self.found.matches = censor.matches
+        self._has_looked = True
         return self.found
 
     def erase_event(self, event: UUID) -> None:
@@ -149,8 +150,9 @@ class Scrubber(Eraser):
                 every = [row[0] for row in connection.execute(_SESSIONS).fetchall()] if self._was_cut else []
                 changes.note(connection, [*every, *self.found.sessions])
         done = super().finish()
-        with self._turn() as connection:
-            connection.execute("DELETE FROM about WHERE key = 'scrubbing'")
+        if self._has_looked:
+            with self._turn() as connection:
+                connection.execute("DELETE FROM about WHERE key = 'scrubbing'")
         return done
 
     def _reading(self) -> sqlite3.Connection:
@@ -235,8 +237,7 @@ def _make(connection: sqlite3.Connection, change: Change) -> bool:
         new["hash"] = os.urandom(16)
     values = dict(change.key)
     to = [f"{name} = {_bind(values, f'new_{name}', value)}" for name, value in new.items()]
-    if change.revised:
-        to.append(f"revision = (SELECT max(revision) + 1 FROM {change.table})")  # noqa: S608 - our names
+    to += filter(None, (change.also,))
     where = [f"{name} = :{name}" for name in change.key]
     where += [f"{name} IS {_bind(values, f'old_{name}', value)}" for name, value in change.old.items()]
     sql = f"UPDATE {change.table} SET {', '.join(to)} WHERE {' AND '.join(where)}"  # noqa: S608 - our names

@@ -25,7 +25,7 @@ _PIECE = 4 << 20  # bytes a read, as far as the size of the last one tells
 
 PAYLOADS = ("params", "returns", "logs", "screenshot", "details")
 _TEXTS = ("name", "provider", "model", "thread_id", "code", "trigger_kind")
-_EVENT = ("extra", *PAYLOADS, *_TEXTS)
+_EVENT = (*_TEXTS, *PAYLOADS, "extra")
 _EVENTS = f"""
 SELECT seq, session, prompt, completion, {", ".join(_EVENT)} FROM events
 WHERE seq > ? AND session IS NOT (SELECT seq FROM sessions WHERE id = '') ORDER BY seq LIMIT ?
@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
     Attributes:
         session: an SQL expression for the session that a row belongs to; NULL for none.
-        revised: whether a change raises the row's revision, so that those who follow it, see it.
+        also: what a change does to the row beside that, in SQL.
         rows: a condition for the rows that are looked at.
     """
 
@@ -57,17 +57,28 @@ class Place(NamedTuple):
     plain: tuple[str, ...] = ()
     json: tuple[str, ...] = ()
     session: str = "NULL"
-    revised: bool = False
+    also: str = ""
     rows: str = "TRUE"
 
 
+# Those who follow the revisions see the change, the uploader above all.
+_REVISED = "revision = (SELECT max(revision) + 1 FROM {})"
 _OF_EVENT = "(SELECT session FROM events WHERE seq = event)"
 AROUND = (
-    Place("sessions", ("seq",), ("end_state_reason", "video"), ("tags", "moment"), "seq", True, "id <> ''"),
-    Place("agents", ("seq",), ("name",), (), "session", True, "id <> ''"),
+    Place(
+        "sessions",
+        ("seq",),
+        ("end_state_reason", "video"),
+        ("tags", "moment"),
+        "seq",
+        _REVISED.format("sessions"),
+        "id <> ''",
+    ),
+    Place("agents", ("seq",), ("name",), (), "session", _REVISED.format("agents"), "id <> ''"),
     Place("owners", ("seq",), ("host", "program"), (), "session"),
     Place("environments", ("id",), (), ("host_env",)),
-    Place("prices", ("id",), ("provider", "model", "source")),
+    # Two models may come to have one name: neither's price is to be taken for the other's.
+    Place("prices", ("id",), ("provider", "model", "source"), also="ended_us = coalesce(ended_us, looked_us)"),
     Place("losses", ("id",), ("reason",)),
     Place("targets", ("id",), ("last_error",)),
     Place("deliveries", ("target", "session"), ("reason", "last_error"), (), "session"),
@@ -96,6 +107,7 @@ class Change:
         old, new: the columns that change.
         session: whose row it is; None: nobody's, or several sessions'.
         shown: of an event: what it shows of messages in which the text stands.
+        also: what else becomes of the row, in SQL.
     """
 
     table: str
@@ -104,7 +116,7 @@ class Change:
     new: dict[str, Any]
     session: int | None = None
     shown: tuple[str, ...] = ()
-    revised: bool = False
+    also: str = ""
 
 
 class Bits:
@@ -286,7 +298,7 @@ class Traces:
                 if fresh is not None:
                     old[name], new[name] = value, fresh
         key = dict(zip(place.key, row[1:], strict=False))
-        return Change(place.table, key, old, new, session, revised=place.revised) if new else None
+        return Change(place.table, key, old, new, session, also=place.also) if new else None
 
     @staticmethod
     def _changed(value: str, scrub: Callable[[str], str]) -> str | None:

@@ -19,7 +19,7 @@ from agentops_local.analytics.owners import Status
 from agentops_local.analytics.reading import iso, reading
 from agentops_local.analytics.scrub import Scrubbed, Scrubber, event_of, events_by_id, look, work
 from agentops_local.analytics.sent import Sent
-from agentops_local.analytics.sessions import summary
+from agentops_local.analytics.sessions import shown_length, summary
 from agentops_local.analytics.traces import Change
 from agentops_local.cli import erasing
 from agentops_local.cli.common import (
@@ -37,8 +37,8 @@ from agentops_local.cli.table import Column, table
 from agentops_local.cli.text import counted, many, moment, size
 
 _SHOWN = 50
-_PLACES = (Column("SESSION"), Column("EVENT", least=8), Column("KIND"), Column("WHERE", least=12))
-_SENT = (Column("LAST SENT"), Column("TO", least=20), Column("POLICY"), Column("KIND"), Column("ID", least=8))
+_PLACES = (Column("SESSION"), Column("EVENT"), Column("KIND"), Column("WHERE", least=12))
+_SENT = (Column("LAST SENT"), Column("TO", least=23), Column("POLICY", spare=1), Column("EVENT"))
 
 
 def _event_ids(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[UUID, ...]:
@@ -135,21 +135,22 @@ def _look(path: Path, censor: Censor, sessions: frozenset[int] | None, as_json: 
             if as_json:  # as it is found: there may be a great many
                 click.echo(("" if not more else ",") + "\n" + to_json(place), nl=False)
             elif more < _SHOWN:
-                rows.append((place["session_id"] or "", place["event_id"] or "", place["kind"], place["where"]))
+                rows.append((place["session_id"], place["event_id"], place["kind"], place["where"]))
             more += 1
 
         if as_json:
             click.echo('{"places": [', nl=False)
         found = look(connection, censor, sessions, tell)
         names = _names(connection, found.sessions)
+        length = shown_length(connection, [row[0] for row in rows if row[0]])
     if as_json:
         click.echo(f'\n],\n"found": {to_json(_found(found, names))}}}')
         return
     if rows:
-        click.echo("\n".join(table(_PLACES, rows, screen_width())))
+        click.echo("\n".join(table(_PLACES, [(row[0][:length], *row[1:]) for row in rows], screen_width())))
     if more > len(rows):
         click.echo(f"and {more - len(rows):,} more (--json has them all)")
-    click.echo(f"{_sentence(found)} would be taken out")
+    click.echo(f"would take out {_sentence(found)}")
     _tell_uploads(found.uploads)
 
 
@@ -246,11 +247,11 @@ def _tell(path: Path, found: Scrubbed, done: Erased, as_json: bool, sentence: st
 
 
 def _sentence(found: Scrubbed) -> str:
-    if not found.rows:
-        return "nothing: no recorded text or number matches; nothing"
     rows = ", ".join(counted(name, count) for name, count in sorted(found.rows.items()))
-    where = f"{many(found.events, 'event')} of {many(len(found.sessions), 'session')} show it"
-    return f"{found.matches:,} {'match' if found.matches == 1 else 'matches'} in {rows}; {where}"
+    if not rows:
+        return "nothing: no recorded text or number matches"
+    matches = f"{found.matches:,} {'match' if found.matches == 1 else 'matches'}"
+    return f"{matches} in {rows}; shown by {many(found.events, 'event')} of {many(len(found.sessions), 'session')}"
 
 
 def _tell_uploads(uploads: Sequence[Sent]) -> None:
@@ -258,7 +259,7 @@ def _tell_uploads(uploads: Sequence[Sent]) -> None:
         return
     click.echo(f"\nsent to servers before, and not taken out there: {many(len(uploads), 'row')}")
     rows = [
-        (moment(one.sent_us, utc=True) or "?", one.target, one.policy or "?", one.kind, one.event_id or one.session_id)
+        (moment(one.sent_us, utc=True), one.target, one.policy or "", one.event_id or f"(session {one.session_id[:8]})")
         for one in uploads[:_SHOWN]
     ]
     click.echo("\n".join(table(_SENT, rows, screen_width())))

@@ -25,7 +25,7 @@ FREE, FOREIGN = 255, 254  # beside the numbers of our trees, from 1 on
 _INNER = frozenset((INDEX_NODE, TABLE_NODE))
 _TRIED = 16  # cells by which a page is known
 # The first words of rows of `about`; two indexes have records of the same shape.
-_ABOUT = ("generation", "created_us", "created_by", "erasing", "rewrite_due", "salvaged ")
+_ABOUT = ("generation", "created_us", "created_by", "erasing", "scrubbing", "rewrite_due", "salvaged ")
 
 
 @dataclass

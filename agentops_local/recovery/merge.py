@@ -108,7 +108,10 @@ _AFTER = (
     ON CONFLICT DO UPDATE SET found = 1, work = work + 1, next_us = 0
     """,
 )
-_NOTES = "INSERT OR IGNORE INTO main.about SELECT key, value FROM stage.about WHERE key IN ('erasing', 'rewrite_due')"
+_NOTES = """
+INSERT OR IGNORE INTO main.about
+SELECT key, value FROM stage.about WHERE key IN ('erasing', 'scrubbing', 'rewrite_due')
+"""
 _PAIRS = """
 SELECT m.new, s.init_us, s.end_us, s.auto_ended, s.end_state, s.end_state_reason, s.tags, s.video,
        (SELECT new FROM map_environments WHERE old = s.environment), s.moment, s.key_hash, s.parent_key_hash, s.joined

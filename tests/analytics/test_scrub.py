@@ -17,7 +17,7 @@ from agentops_local.analytics.erase import Erased, unfinished
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.scrub import NoSuchEvent, Scrubbed, Scrubber, look
 from agentops_local.errors import WrongUse
-from tests.analytics.recording import LONG, SECRET, Book, folder_holds, secretive, start
+from tests.analytics.recording import LONG, SECRET, Book, erase, folder_holds, secretive, start
 
 VIEWS = ("llms", "tools", "actions", "errors")
 
@@ -78,6 +78,23 @@ def test_nothing_of_it_stays_in_any_file(book: Book, open_: bool) -> None:
         assert unfinished(connection) == set()
         assert connection.execute("SELECT count(*) FROM about WHERE key = 'scrubbing'").fetchone()[0] == 0
         assert [row[0] for row in connection.execute("SELECT session FROM changes ORDER BY 1")] == [1, 2]
+
+
+def test_a_price_stays_with_its_model(book: Book) -> None:
+    """Where two models come to have one name, the price of one does not become that of the other."""
+    state = book.session()
+    for model in (f"{SECRET}-1", f"{SECRET}-2"):
+        book.llm(state, "hello", model=model)
+    book.change(
+        "INSERT INTO prices (id, provider, model, from_us, rates, kind, source, looked_us) "
+        "VALUES (1, '', ?, 0, '{\"input\": 1}', 'overridden', 'prices.toml', 5)", f"{SECRET}-1",
+    )  # fmt: skip
+    book.change("UPDATE events SET price = 1, cost_pusd = 7, cost_source = 'overridden' WHERE seq = 1")
+    scrub(book, rf"{SECRET}-\d")
+    assert book.rows("SELECT model, ended_us FROM prices") == [("[erased]", 5)]
+    book.recorder.price(state.id)
+    assert book.rows("SELECT model, cost_pusd FROM events ORDER BY seq") == [("[erased]", 7), ("[erased]", None)]
+    assert folder_holds(book, SECRET) == []
 
 
 def test_what_is_shared_is_shared_still(book: Book) -> None:
@@ -153,8 +170,11 @@ def test_a_cut_scrubbing_is_finished_by_the_next(book: Book, monkeypatch: pytest
             scrub(book)
     sound(book)
     with reading(book.path) as connection:
-        assert "erasing" in unfinished(connection)
+        assert {"erasing", "scrubbing"} <= unfinished(connection)
     assert SECRET in told(book)
+    erase(book)  # what `rm` does: it does not know what was to be taken out
+    with reading(book.path) as connection:
+        assert "scrubbing" in unfinished(connection)
     scrub(book)
     assert folder_holds(book, SECRET) == []
     assert book.rows("SELECT session FROM changes ORDER BY 1") == [(1,), (2,)]
