@@ -15,8 +15,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from agentops_local.exporting.texts import Texts, checked, loaded
 
-_NODES_KEPT = 8 << 20  # characters of messages
-_PROMPTS_KEPT = 32 << 20  # characters of prompts
+_NODES_KEPT = 4 << 20  # characters of messages
+_PROMPTS_KEPT = 8 << 20  # characters of prompts
 _FIRST_STEPS, _MOST_STEPS = 4, 256  # messages a read: mostly only the last two are new
 
 _PATH = """

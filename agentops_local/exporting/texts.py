@@ -19,7 +19,7 @@ from agentops_local.clock import to_iso
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _YEAR_10000 = 253_402_300_800_000_000  # in microseconds
-_KEPT = 16 << 20  # characters of long strings that are kept
+_KEPT = 4 << 20  # characters of long strings that are kept
 _HALF = re.compile("[\ud800-\udfff]")
 _BLOB = "SELECT text FROM blobs WHERE id = ?"
 

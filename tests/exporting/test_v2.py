@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,8 @@ def test_prompts_are_those_of_the_view(book: Book) -> None:
         talk.append({"role": "assistant", "content": f"answer {turn}"})
         if turn % 5 == 0:
             book.add(state, LLMEvent(prompt=[*talk[:2], {"role": "user", "content": "aside"}], completion={"no": turn}))
-    for prompt in ([], "bare", 7, {"role": "user", "content": "alone"}, ["text", 1, None]):
+    prompts: list[Any] = [[], "bare", 7, {"role": "user", "content": "alone"}, ["text", 1, None]]
+    for prompt in prompts:
         book.add(state, LLMEvent(prompt=prompt, completion=prompt, model="m"))
     expected = book.rows("SELECT id, prompt, completion FROM llms ORDER BY seq")
     found = [(row["id"], _text(row["prompt"]), _text(row["completion"])) for row in v2(book)["llms"]]
@@ -141,7 +143,7 @@ def test_a_session_that_is_recorded_meanwhile(book: Book) -> None:
         ({"format": "csv", "each_message_once": True}, "csv cannot"),
     ],
 )
-def test_wrong_use(book: Book, how: dict[str, object], named: str) -> None:
+def test_wrong_use(book: Book, how: dict[str, Any], named: str) -> None:
     """What cannot be meant is refused by its name, before anything is written."""
     book.session()
     with pytest.raises(WrongUse, match=named):
