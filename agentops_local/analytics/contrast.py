@@ -97,7 +97,8 @@ def environment(connection: sqlite3.Connection, a: int, b: int) -> tuple[list[Ch
 
 def _beginning(connection: sqlite3.Connection, talk: Talk) -> tuple[str, str, str]:
     """The instructions, the first message after them, and the params of the first call."""
-    params = value(connection.execute(PARAMS, (talk.first.seq,)).fetchone()["params"])
+    row = connection.execute(PARAMS, (talk.first.seq,)).fetchone()
+    params = None if row is None else value(row["params"])
     nodes = path(connection, talk.first.prompt)
     place = nodes.index(talk.opening) if talk.opening in nodes else len(nodes)
     wanted = nodes[: place + 1]

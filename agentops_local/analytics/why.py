@@ -29,6 +29,11 @@ NEAR = f"{_BEFORE} AND seq > :before - 2000 AND +session = :session"
 FAR = f"{_BEFORE} AND session = :session"
 TRIED = "SELECT seq, id FROM events WHERE session = ? AND kind = ? AND name IS ? AND seq < ? ORDER BY +seq"
 FAILED = "SELECT seq, kind, name, agent FROM events WHERE seq = ?"
+# Tools often give their errors to the model as text, which no program has recorded as an error.
+COMPLAINTS = r"""
+SELECT seq FROM events WHERE session = ? AND kind = 'tools' AND typeof(returns) = 'text'
+  AND (returns LIKE '"error%' OR returns LIKE '{"error%') ORDER BY +seq
+"""
 LOGS = "SELECT logs, agent_name FROM payloads WHERE seq = ?"
 
 
@@ -101,6 +106,8 @@ class Why:
         cause: the error that decided it; of a session that succeeded, None.
         errors: the first 500 errors, in the order in which they happened.
         last_llm, last_tool: the last LLM call and the last tool call.
+        complaints: of a session that did not succeed and has no error, how many tool calls gave a text or an object
+            that begins with "error", and the last of them, oldest first.
     """
 
     session: Summary
@@ -109,6 +116,7 @@ class Why:
     errors: tuple[Failure, ...]
     last_llm: Step | None
     last_tool: Step | None
+    complaints: tuple[int, tuple[Step, ...]] = (0, ())
 
     @property
     def verdict(self) -> str:
@@ -160,6 +168,9 @@ class Why:
             "errors": [failure.to_json() for failure in self.errors],
             "last_llm": self.last_llm and self.last_llm.to_json(),
             "last_tool": self.last_tool and self.last_tool.to_json(),
+            "complaints": {
+                "times": self.complaints[0], "last": [step.to_json() for step in self.complaints[1]],
+            },
         }  # fmt: skip
 
 
@@ -190,7 +201,13 @@ def _answer(connection: sqlite3.Connection, found: Summary) -> Why:
         tuple(errors),
         told.get(last.get("llms", 0)),
         told.get(last.get("tools", 0)),
+        (0, ()) if succeeded or errors else _complaints(connection, found.seq),
     )
+
+
+def _complaints(connection: sqlite3.Connection, session: int) -> tuple[int, tuple[Step, ...]]:
+    seqs = [row["seq"] for row in connection.execute(COMPLAINTS, (session,)).fetchall()]
+    return len(seqs), tuple(steps(connection, seqs[-TRIES:]).values())
 
 
 def _cause(connection: sqlite3.Connection, session: int, errors: Sequence[Failure]) -> Cause:
@@ -203,8 +220,8 @@ def _cause(connection: sqlite3.Connection, session: int, errors: Sequence[Failur
     later = [failure for failure in errors if failure.init_us > error.init_us and failure.likeness == error.likeness]
     return Cause(
         error,
-        kept["agent_name"],
-        shown(kept["logs"]),
+        None if kept is None else kept["agent_name"],  # erased in this moment
+        None if kept is None else shown(kept["logs"]),
         None if error.failed is None else told.get(error.failed),
         tuple(told[seq] for seq in above if seq in told),
         None if llm is None else told.get(llm),

@@ -60,7 +60,7 @@ _NAMES = {
 @db_option
 @click.pass_obj
 def compare(settings: Settings, a: str, b: str, steps: int, as_json: bool) -> None:
-    """Compare two runs: numbers, messages, prompts, steps, environment.
+    """Compare two runs: numbers, messages, prompts, steps.
 
     A and B are the beginnings of their ids; `last` is the newest.
 

@@ -42,7 +42,7 @@ _BAR = 60  # columns of the curve
     epilog=examples(
         "agentops-local context last",
         "agentops-local context last --calls 0 --messages 30",
-        "agentops-local context last --json | jq '.breaks[] | [.call, .message, .reason]'",
+        "agentops-local context last --json | jq '.breaks[] | [.call, .message]'",
     )
 )
 @click.argument("session", shell_complete=complete_session)

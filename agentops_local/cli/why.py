@@ -191,6 +191,12 @@ def _listed(title: str, errors: Sequence[Failure], began: int) -> Iterator[str]:
 
 
 def _came_last(found: Why, began: int) -> Iterator[str]:
+    times, complaints = found.complaints
+    if times:
+        yield from _head(f"Results of tools that begin with an error: {times:,}")
+        for one in complaints:
+            text = f"{offset(one.init_us - began)} {one.name or ''}{_said(one.given, ' ')}{_said(one.got, ' → ')}"
+            yield cut(f"  {one_line(text)}", screen_width())
     for title, step in (("The last LLM call", found.last_llm), ("The last tool call", found.last_tool)):
         if step is not None:
             yield from _head(f"{title}: {_line(step, began)}")

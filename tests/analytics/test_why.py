@@ -126,6 +126,20 @@ def test_a_session_that_failed_without_an_error(book: Book) -> None:
     assert (found.last_llm.got, found.last_tool.got) == ("I am sorry", "nothing found")
 
 
+def test_errors_that_tools_give_as_text(book: Book) -> None:
+    """Of a session that failed without an error the results of tools are told that begin with one, the last of many."""
+    state = book.session()
+    book.tool(state, "fine", returns="no error here")
+    for number in range(7):
+        book.tool(state, "search", {"q": number}, f"Error: no page {number}" if number % 2 else {"error": number})
+    found = why("last", db=book.path)
+    assert (found.complaints[0], [step.given for step in found.complaints[1]]) == (
+        7, [f'{{"q":{number}}}' for number in range(2, 7)],
+    )  # fmt: skip
+    book.end(state)
+    assert why("last", db=book.path).complaints == (0, ())
+
+
 def test_a_session_that_succeeded(book: Book) -> None:
     """A session that succeeded has no cause, and got over all of its errors."""
     state = book.session()
@@ -199,7 +213,7 @@ def test_a_session_is_reached_by_its_index(book: Book) -> None:
         for sql in (asking.NEAR, asking.FAR, failures.LATEST):
             assert not scanned(connection, sql, values)
         for sql, given in (
-            (asking.TRIED, (1, "tools", "x", 9)), (asking.FAILED, (1,)), (asking.LOGS, (1,)),
+            (asking.TRIED, (1, "tools", "x", 9)), (asking.COMPLAINTS, (1,)), (asking.FAILED, (1,)), (asking.LOGS, (1,)),
             (failures.ERRORS, (1,)), (failures.ABOVE, (1, b"")), (steps.STEPS, ("[1]",)),
         ):  # fmt: skip
             assert not scanned(connection, sql, given)

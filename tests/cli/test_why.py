@@ -42,12 +42,14 @@ def test_how_it_stands(book: Book) -> None:
     assert "The last tool call" not in said
     state = book.session()
     book.llm(state, "so?", completion="I am sorry")
+    book.tool(state, "search", {"q": 1}, "Error: nothing there")
     said = call("why", "last").out
     assert "still running" in said
     book.end(state, "Fail", "unsolved")
     said = call("why", "last").out
     assert "unsolved. No error was recorded." in said
     assert "said: I am sorry" in said
+    assert "begin with an error: 1" in said
     said = call("why", died(book, "first")).out
     assert "its process died" in said
     assert "died without a word" in said
