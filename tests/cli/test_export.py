@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from agentops_local.exporting import FORMATS
 from agentops_local.exporting.choice import TABLES
 from tests.analytics.recording import Book
-from tests.cli.calling import COMMAND, call, environment, execute
+from tests.cli.calling import COMMAND, ROOT, call, environment, execute
 
 
 def test_to_standard_output(book: Book) -> None:
@@ -109,3 +111,17 @@ def test_a_broken_pipe(book: Book) -> None:
         os.close(reader)
         _, complained = program.communicate(timeout=60)
     assert complained == b""
+
+
+def test_the_docs(book: Book) -> None:
+    """Every command that the page about exports shows works."""
+    state = book.session()
+    book.llm(state, "hello")
+    book.end(state)
+    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ agentops-local (.*?)(?:\s+#.*)?$", page, re.M)
+    assert len(commands) > 5
+    for command in commands:
+        said = call(*shlex.split(command))
+        assert said.code == 0, command + said.err
+        assert said.out or said.err.startswith("1 session"), command

@@ -88,7 +88,7 @@ def test_damage_hides_nothing_else(book: Book) -> None:
     book.tool(state, "last", {"b": 2})
     book.change("UPDATE events SET params = '{\"a\": ' WHERE seq = 1")
     book.change("UPDATE messages SET content = 'not JSON' WHERE id = 2")
-    book.change("UPDATE messages SET parent = 9 WHERE id = 2")
+    book.change("UPDATE messages SET parent = 2 WHERE id = 2")
     found = v2(book)
     assert [row["params"] for row in found["tools"]] == ['{"a": ', '{"b":2}']
     assert found["llms"][0]["prompt"] == {"type": "string", "string": '["not JSON"]'}
