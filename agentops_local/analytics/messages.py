@@ -78,7 +78,7 @@ def spoken(message: Any) -> str:
     """The same, of a message that is no JSON any more."""
     if not isinstance(message, dict):
         return message if isinstance(message, str) else _plain(message)
-    parts = [_content(message.get("content"))]
+    parts = [_content(message.get("content")), _content(message.get("parts"))]
     calls = message.get("tool_calls")
     if isinstance(calls, list):
         parts += [_call(call) for call in calls]
@@ -100,14 +100,14 @@ def _part(part: Any) -> str:
         return part
     if not isinstance(part, dict):
         return _plain(part)
+    kind = part.get("type")
     if isinstance(part.get("text"), str):
         return str(part["text"])
-    if part.get("type") == "tool_use":
+    if kind == "tool_use":
         return f"{part.get('name')}({_plain(part.get('input'))})"
-    if part.get("type") == "tool_result":
+    if kind == "tool_result" or (kind == "text" and "content" in part):
         return _content(part.get("content"))
-    kind = part.get("type")
-    return f"[{kind}]" if isinstance(kind, str) and kind not in ("text", "json") else _plain(part)  # an image
+    return f"[{kind}]" if isinstance(kind, str) and ("image" in kind or "audio" in kind) else _plain(part)
 
 
 def _call(call: Any) -> str:
