@@ -4,7 +4,7 @@
   transaction under the writers' lock. A row that another process has changed meanwhile is looked at once more.
 - A message keeps its number and gets the hash of its new text. So a process that remembers the conversation goes on
   below it, and what it records shows the message as it is now. Where two messages come to be equal below one parent,
-  the second cannot be found by its content any more; what holds it holds it by number.
+  the second is given blanks at its end, which change nothing in JSON: each must be found by its own hash.
 - What is recorded meanwhile is gone through as well, until nothing is found. What a program records after that is its
   own affair: it may say the same again.
 - The end is that of every erasure: what nobody needs is swept away, the file is rewritten, the WAL emptied. Until then
@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from agentops_local.analytics.erase import Erased, Eraser, Progress
 from agentops_local.analytics.numbers import keep, tops
 from agentops_local.analytics.owners import Status
 from agentops_local.analytics.sent import Sent, events_sent, session_sent
-from agentops_local.analytics.traces import Change, Fresh, Traces, to_bytes, to_text
+from agentops_local.analytics.traces import Change, Fresh, Traces, to_bytes, to_text, whole_hash
 from agentops_local.errors import AgentOpsLocalError
 from agentops_local.store import changes
 
@@ -232,9 +231,11 @@ def work(connection: sqlite3.Connection) -> int:
 
 def _make(connection: sqlite3.Connection, change: Change) -> bool:
     """Makes a change; False if the row is another by now, or gone."""
-    new = {name: _value(connection, value) for name, value in change.new.items()}
+    new = change.new
     if "hash" in new and connection.execute(_SAME, {**change.key, "hash": new["hash"]}).fetchone():
-        new["hash"] = os.urandom(16)
+        content = [*new["content"], _blanks(change.key["id"])]
+        new = {"content": content, "hash": whole_hash(connection, content)}
+    new = {name: _value(connection, value) for name, value in new.items()}
     values = dict(change.key)
     to = [f"{name} = {_bind(values, f'new_{name}', value)}" for name, value in new.items()]
     to += filter(None, (change.also,))
@@ -242,6 +243,11 @@ def _make(connection: sqlite3.Connection, change: Change) -> bool:
     where += [f"{name} IS {_bind(values, f'old_{name}', value)}" for name, value in change.old.items()]
     sql = f"UPDATE {change.table} SET {', '.join(to)} WHERE {' AND '.join(where)}"  # noqa: S608 - our names
     return bool(connection.execute(sql, values).rowcount)
+
+
+def _blanks(number: int) -> str:
+    """Blanks that stand for a number."""
+    return (_blanks(number >> 2) if number > 3 else "") + " \t\n\r"[number & 3]
 
 
 def _bind(values: dict[str, Any], name: str, value: object) -> str:

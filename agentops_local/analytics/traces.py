@@ -220,7 +220,7 @@ class Traces:
         old: dict[str, Any] = {"content": content}
         new: dict[str, Any] = {"content": pieces}
         if hashed is not None:
-            old["hash"], new["hash"] = hashed, self._hash(pieces)
+            old["hash"], new["hash"] = hashed, whole_hash(self.connection, pieces)
         return Change("messages", {"id": number}, old, new)
 
     def _event(self, row: tuple[Any, ...]) -> Change | None:
@@ -252,23 +252,11 @@ class Traces:
             return self.censor.json(piece)
         if piece not in self._blobs and piece <= self._seen.get("blobs", 0):
             return piece
-        literal = self._blob(piece)
+        literal = blob_text(self.connection, piece)
         scrubbed = self.censor.json(literal)
         if scrubbed == literal:
             return piece
         return Fresh(scrubbed) if len(to_bytes(scrubbed)) >= LONG else scrubbed
-
-    def _blob(self, number: int) -> str:
-        row = self.connection.execute(_BLOB, (number,)).fetchone()
-        return "" if row is None else str(row[0])
-
-    def _hash(self, pieces: Iterable[Piece]) -> bytes:
-        """What a message is found by: of its text whole."""
-        hashed = blake2b(digest_size=16)
-        for piece in pieces:
-            text = piece.literal if isinstance(piece, Fresh) else piece if isinstance(piece, str) else self._blob(piece)
-            hashed.update(to_bytes(text))
-        return hashed.digest()
 
     # What is around them --------------------------------------------------------------------------------------------
 
@@ -317,6 +305,21 @@ def to_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
+
+
+def blob_text(connection: sqlite3.Connection, number: int) -> str:
+    """A long text, as a JSON string literal."""
+    row = connection.execute(_BLOB, (number,)).fetchone()
+    return '""' if row is None else str(row[0])
+
+
+def whole_hash(connection: sqlite3.Connection, pieces: Iterable[Piece]) -> bytes:
+    """What a message is found by: of its text whole."""
+    hashed = blake2b(digest_size=16)
+    for piece in pieces:
+        text = piece.literal if isinstance(piece, Fresh) else piece
+        hashed.update(to_bytes(blob_text(connection, text) if isinstance(text, int) else text))
+    return hashed.digest()
 
 
 def _pieces(

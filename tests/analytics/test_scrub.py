@@ -17,6 +17,7 @@ from agentops_local.analytics.erase import Erased, unfinished
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.scrub import NoSuchEvent, Scrubbed, Scrubber, look
 from agentops_local.errors import WrongUse
+from agentops_local.recovery.contents import altered
 from tests.analytics.recording import LONG, SECRET, Book, erase, folder_holds, secretive, start
 
 VIEWS = ("llms", "tools", "actions", "errors")
@@ -38,6 +39,8 @@ def told(book: Book) -> str:
 def sound(book: Book) -> None:
     """The database is sound: every payload is JSON, and every message and blob is found by what it holds."""
     book.check()
+    with reading(book.path) as connection:
+        assert not altered(connection)
     for (text,) in book.rows("SELECT params FROM payloads UNION ALL SELECT returns FROM payloads UNION ALL "
                              "SELECT logs FROM payloads UNION ALL SELECT details FROM payloads UNION ALL "
                              "SELECT extra FROM payloads UNION ALL SELECT text FROM message_texts UNION ALL "
@@ -100,16 +103,22 @@ def test_a_price_stays_with_its_model(book: Book) -> None:
 def test_what_is_shared_is_shared_still(book: Book) -> None:
     """Messages that become equal stay two, and are read as before; a text that is no longer long stands in its row."""
     state = book.session()
-    for word in ("one", "two"):
+    for word in ("one", "two", "six"):
         book.llm(state, f"{SECRET}-{word}", "and then", completion=word)
+        book.llm(state, "shared", f"{SECRET}-{word} {LONG}", LONG + word, completion=word)
     book.tool(state, params=LONG)
     scrub(book, rf"{SECRET}-\w+")
-    assert [json.loads(row[0])[0]["content"] for row in book.rows("SELECT prompt FROM llms")] == ["[erased]"] * 2
-    assert [row[0] for row in book.rows("SELECT completion FROM llms")] == ["one", "two"]
+    prompts = [json.loads(row[0]) for row in book.rows("SELECT prompt FROM llms ORDER BY seq")]
+    assert [prompt[0]["content"] for prompt in prompts[::2]] == ["[erased]"] * 3
+    assert [prompt[1]["content"] for prompt in prompts[1::2]] == [f"[erased] {LONG}"] * 3
+    assert [row[0] for row in book.rows("SELECT completion FROM llms ORDER BY seq")] == [
+        "one", "one", "two", "two", "six", "six",
+    ]  # fmt: skip
+    sound(book)
     scrub(book, rf"({SECRET} )+")
     assert book.rows("SELECT params, typeof(params) FROM events WHERE kind = 'tools'") == [('"[erased]"', "text")]
     assert book.rows("SELECT count(*) FROM blobs WHERE hash <> x''") == [(0,)]
-    book.check()
+    sound(book)
 
 
 RECORDER = f"""
