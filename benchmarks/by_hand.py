@@ -135,17 +135,16 @@ class ByHand:
         """Sessions that nobody has ended."""
         return {row[0] for row in self._rows("SELECT id FROM sessions WHERE end_us IS NULL AND id <> ''")}
 
-    def search(self, words: str) -> set[int]:
-        """The events in whose own texts the words occur; of a message, the first call that has it is not looked up."""
+    def search(self, words: str, limit: int) -> tuple[list[int], list[str]]:
+        """The last messages in which the words occur, and the last events beside their messages."""
         like = f"%{words}%"
-        found = self._rows(
-            "SELECT seq FROM payloads WHERE params LIKE ?1 OR returns LIKE ?1 OR logs LIKE ?1 OR details LIKE ?1", like
-        )
-        return {row[0] for row in found}
-
-    def messages(self, words: str) -> set[int]:
-        """The messages in which the words occur."""
-        return {row[0] for row in self._rows("SELECT id FROM message_texts WHERE text LIKE ?", f"%{words}%")}
+        messages = self._rows("SELECT id FROM message_texts WHERE text LIKE ? ORDER BY id DESC LIMIT ?", like, limit)
+        events = self._rows(
+            "SELECT id FROM payloads WHERE name LIKE ?1 OR code LIKE ?1 OR params LIKE ?1 OR returns LIKE ?1 "
+            "OR logs LIKE ?1 OR details LIKE ?1 ORDER BY seq DESC LIMIT ?2",
+            like, limit,
+        )  # fmt: skip
+        return [row[0] for row in messages], [row[0] for row in events]
 
 
 def _alike(error_type: str | None, code: str | None, words: str | None) -> bytes:

@@ -13,18 +13,25 @@ from agentops_local.analytics.active import active
 from agentops_local.analytics.alike import errors
 from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.groups import TOKENS, Group
-from agentops_local.analytics.index import opened
+from agentops_local.analytics.index import opened, words
 from agentops_local.analytics.project import price
 from agentops_local.analytics.query import query
 from agentops_local.analytics.ranking import cost, top
+from agentops_local.analytics.search import Hit, search
 from agentops_local.analytics.slow import Slow, slow
 from agentops_local.analytics.stats import Stats, stats
 from benchmarks.by_hand import ByHand
 from benchmarks.million import DAY_US
+from benchmarks.speech import ABSENT, ARABIC_WORD, CHINESE_WORD, FREQUENT, RARE, SHORT_ABSENT, SHORT_WORD
 
 ONE_SESSION, PROJECT, SEARCH = 50.0, 300.0, 200.0  # milliseconds that an answer is to take at most
 _NEAR = 1e-3  # a percentile of many events is right to this part
 _TOP = 10
+_HITS = 20
+_TEXTS = {
+    "a rare word": RARE, "a frequent one": FREQUENT, "Chinese": CHINESE_WORD, "two characters of it": SHORT_WORD,
+    "Arabic": ARABIC_WORD, "without a hit": ABSENT, "two characters without a hit": SHORT_ABSENT,
+}  # fmt: skip
 _ALL = 1 << 30
 _QUERY = (
     "SELECT name, count(*), min(init_us) FROM payloads WHERE session_id = '{session}' AND kind = 'tools' GROUP BY 1"
@@ -55,6 +62,12 @@ def bring_prices(path: Path) -> None:
 def bring_sums(path: Path) -> None:
     """Brings the sums of the index up to the last event."""
     with opened(path):
+        pass
+
+
+def bring_words(path: Path) -> None:
+    """Brings the words of the index up to the last event. The sums come first, so they should be there already."""
+    with opened(path, words.catch_up):
         pass
 
 
@@ -89,6 +102,8 @@ def questions(path: Path) -> Iterator[Question]:
         "active", PROJECT,
         lambda path: {one.session.id for one in active(db=path)}, lambda hand: hand.active(), _equal,
     )  # fmt: skip
+    for name, text in _TEXTS.items():
+        yield _search(f"search, {name}", text)
     sql = _QUERY.format(session=ids[largest])
     yield Question(
         "query, tools of the largest session", ONE_SESSION,
@@ -132,6 +147,15 @@ def _slow(name: str, target: float, session: str | None) -> Question:
     )  # fmt: skip
 
 
+def _search(name: str, text: str) -> Question:
+    return Question(
+        name, SEARCH,
+        lambda path: search(text, _HITS, db=path),
+        lambda hand: hand.search(text, _HITS),
+        _same_hits,
+    )  # fmt: skip
+
+
 # Whether both are the same -----------------------------------------------------------------------------------------
 
 
@@ -163,3 +187,13 @@ def _same_stats(ours: Stats, hand: dict[str, Any]) -> None:
 def _same_slow(ours: Slow, hand: tuple[dict[Any, Any], list[int]]) -> None:
     _equal({(one.kind, one.name): (one.group.events, one.group.us) for one in ours.took}, hand[0])
     _equal([one.us for one in ours.longest], hand[1])
+
+
+def _same_hits(ours: list[Hit], hand: tuple[list[int], list[str]]) -> None:
+    """All of them where they are few; else as many as were asked for, and none that is not among the last ones."""
+    messages, events = hand
+    said = [hit for hit in ours if hit.field in ("prompt", "completion")]
+    beside = [hit.event_id for hit in ours if hit.field not in ("prompt", "completion")]
+    assert len(ours) == min(_HITS, len(messages) + len(events)), (len(ours), len(messages), len(events))
+    assert len(said) <= len(messages)
+    assert set(beside) <= set(events)

@@ -11,7 +11,8 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-RARE, FREQUENT, CHINESE_WORD, ARABIC_WORD, ABSENT = "xylograph", "flight", "退款", "الدفع", "quixotrine"
+RARE, FREQUENT, CHINESE_WORD, ARABIC_WORD, ABSENT = "xylograph", "flight", "手续费", "الدفع", "quixotrine"
+SHORT_WORD, SHORT_ABSENT = "退款", "q@"
 ONE_IN = 40_000  # messages that hold the rare word
 
 _SENTENCES = 8192  # of a script
