@@ -109,15 +109,22 @@ def merge(settings: Settings, files: tuple[str, ...], dry_run: bool, as_json: bo
         click.echo(line)
 
 
-def told(done: Merged, dry_run: bool) -> Iterator[str]:
-    """What a merge has brought, in words."""
+def told(done: Merged, dry_run: bool, source: str = "database") -> Iterator[str]:
+    """What a merge has brought, in words.
+
+    Args:
+        source: what was merged, one of them.
+    """
     would = "would bring " if dry_run else ""
     if done.is_nothing:
+        if not done.sessions:
+            yield f"no session was found in {many(done.files, source)}"
+            return
         yield f"nothing new: {_all(done)} here already"
         return
     yield (
         f"{would}{many(done.new_sessions, 'new session')}, {many(done.events, 'new event')} "
-        f"from {many(done.files, 'database')}"
+        f"from {many(done.files, source)}"
     )
     if done.changed_sessions or done.changed_events:
         yield (

@@ -1,7 +1,8 @@
 """Traces in OTLP/JSON, as OpenTelemetry's collector and SDKs write them to files: the spans of LLM calls, tools, agents
 and frameworks, by the names that the instrumentation knows (see `agentops_local.instrumentation.families`).
 
-A trace is a session: its id has 16 bytes, as a UUID. Spans of other things (HTTP, databases) are passed over; what is
+A trace is a session: its id has 16 bytes, as a UUID. What our own export adds to the conventions (ids, kinds, tags) is
+understood. Spans of other things (HTTP, databases) are passed over; what is
 below them stands below what is above them. Spans of a trace may come on many lines: each line adds to the session.
 """
 
@@ -10,21 +11,24 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from binascii import Error as NoBase64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from agentops_local.enums import EndState
 from agentops_local.importing import checks
 from agentops_local.importing.checks import Wrong
-from agentops_local.importing.parsing import Bad, Found
+from agentops_local.importing.parsing import Bad, Found, parse
 from agentops_local.importing.told import Event, Session, Told, Whole, said
+from agentops_local.importing.v2 import end_state
 from agentops_local.instrumentation import families
 from agentops_local.instrumentation.reading import Reading
 from agentops_local.recorder.ground import DEFAULT_AGENT
 
 _ERROR = frozenset({2, "STATUS_CODE_ERROR"})
 _OK = frozenset({1, "STATUS_CODE_OK"})
+_OURS = "agentops_local."  # what our own export says beyond the conventions
+_ARGUMENTS, _RESULT = "gen_ai.tool.call.arguments", "gen_ai.tool.call.result"
 _TOKENS = ("prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 Said = Mapping[str, Any]
@@ -75,6 +79,7 @@ class _Span:
 
     Attributes:
         kind: of the event that it becomes; None: of none.
+        is_ours: whether our own export has made it.
     """
 
     def __init__(self, row: Said) -> None:
@@ -89,7 +94,10 @@ class _Span:
         self.code, self.message = status.get("code"), status.get("message")
         self.raised = next((_attributes(event.get("attributes")) for event in reversed(row.get("events") or ())
                             if isinstance(event, dict) and event.get("name") == "exception"), None)  # fmt: skip
-        self.kind = families.kind(self.attributes)
+        self.kind = checks.text(self.attributes.get(_OURS + "kind")) or families.kind(self.attributes)
+        self.is_ours = _OURS + "kind" in self.attributes
+        own = self.attributes.get(_OURS + "event.id")
+        self.event_id = checks.uuid(own, "the id of the event") or checks.derived(self.trace, self.id.hex())
 
 
 @dataclass
@@ -107,6 +115,11 @@ class _Trace:
         spans = [span for span in self.spans.values() if span.kind is not None and span.id not in frames]
         if not spans:
             return
+        try:
+            session = self._session()
+        except Wrong as error:
+            yield Bad(f"{place}, trace {self.id.hex}", str(error))
+            return
         spans.sort(key=lambda span: span.begin_us)
         events: list[Event] = []
         wrong: list[Bad] = []
@@ -115,7 +128,7 @@ class _Trace:
                 events += self._events(span)
             except Wrong as error:  # noqa: PERF203 - the others are taken in
                 wrong.append(Bad(f"{place}, span {span.id.hex()}", str(error)))
-        yield Whole(self._session(), events, wrong)
+        yield Whole(session, events, wrong)
 
     def _session(self) -> Session:
         every = self.spans.values()
@@ -124,11 +137,15 @@ class _Trace:
         if root is not None:
             state = EndState.FAIL if root.code in _ERROR else EndState.SUCCESS if root.code in _OK else state
         service = self.resource.get("service.name")
+        tags = [] if service is None else [f"service:{checks.text(service)}"]
+        if root is not None and _OURS + "end_state" in root.attributes:
+            state = EndState(end_state(root.attributes[_OURS + "end_state"]))
+            tags = [str(tag) for tag in checks.items(root.attributes.get(_OURS + "tags"), "tags")]
         return Session(
             str(self.id), min(span.begin_us for span in every), max(span.end_us for span in every),
             auto_ended=int(root is None), end_state=state.value,
             end_state_reason=None if root is None else checks.text(root.message) or None,
-            tags=[] if service is None else [f"service:{checks.text(service)}"],
+            tags=tags,
             agents=[(str(checks.derived(self.id, "agent")), DEFAULT_AGENT)],
         )  # fmt: skip
 
@@ -148,22 +165,21 @@ class _Trace:
 
     def _events(self, span: _Span) -> list[Event]:
         """The event of a span, and the error that it ended with."""
-        reading = families.read(span.attributes, span.name)
-        if reading is None:
-            return []
+        reading = _read(span)
         above = next((one for one in self._above(span) if one.kind is not None and one.id not in self.frames), None)
-        parent = None if above is None else self._event_id(above)
+        parent = None if above is None else above.event_id.bytes
         agent_id, agent_name = self._agent(span)
-        kind = reading.kind
+        kind = span.kind or reading.kind
         event = Event(
-            id=self._event_id(span), kind=kind, init_us=span.begin_us, agent=agent_id, agent_name=agent_name,
+            id=span.event_id.bytes, kind=kind, init_us=span.begin_us, agent=agent_id, agent_name=agent_name,
             columns={"end_us": span.end_us, "parent": parent, **_columns(reading)},
             payloads=checks.payloads({"params": reading.params or None, "returns": _present(reading.returns)},
                                      "params", "returns"),
             messages=_messages(reading) if kind == "llms" else None,
         )  # fmt: skip
-        failed = span.code in _ERROR or span.raised is not None
-        return [event, self._error(span, event)] if failed else [event]
+        if kind == "errors":  # one that stands alone, of our own export
+            return [replace(self._error(span, event), id=event.id)]
+        return [event, self._error(span, event)] if span.code in _ERROR else [event]
 
     def _error(self, span: _Span, event: Event) -> Event:
         told = span.raised or {}
@@ -173,22 +189,42 @@ class _Trace:
             id=checks.derived(self.id, span.id.hex(), "error").bytes, kind="errors", init_us=span.end_us,
             agent=event.agent, agent_name=event.agent_name,
             columns={
-                "name": str(name).rpartition(".")[2], "end_us": span.end_us, "trigger_id": event.id,
-                "trigger_kind": event.kind, "parent": event.columns["parent"],
+                "name": str(name).rpartition(".")[2], "end_us": span.end_us, "parent": event.columns["parent"],
+                "trigger_id": None if event.kind == "errors" else event.id,
+                "trigger_kind": None if event.kind == "errors" else event.kind,
             },
             payloads=checks.payloads(details, "details", "logs"),
         )  # fmt: skip
 
     def _agent(self, span: _Span) -> tuple[str, str]:
         """The agent in whose span it is."""
+        told, name = span.attributes.get("gen_ai.agent.id"), span.attributes.get("gen_ai.agent.name")
+        if isinstance(told, str) and name and span.is_ours:
+            return str(checks.the_uuid(told, "gen_ai.agent.id")), str(name)
         for one in (span, *self._above(span)):
             name = families.agent(one.attributes, one.name)
             if name:
                 return str(checks.derived(self.id, "agent", name)), name
         return str(checks.derived(self.id, "agent")), DEFAULT_AGENT
 
-    def _event_id(self, span: _Span) -> bytes:
-        return checks.derived(self.id, span.id.hex()).bytes
+
+def _read(span: _Span) -> Reading:
+    """A span as what it says."""
+    found = families.read(span.attributes, span.name)
+    if found is None:  # an action, or an error that stands alone, of our own export
+        return Reading("actions", span.name, params=_json(span, "params"), returns=_json(span, "returns"))
+    if found.kind == "tools" and span.is_ours:
+        found.params, found.returns = _json(span, _ARGUMENTS), _json(span, _RESULT)
+    return found
+
+
+def _json(span: _Span, name: str) -> Any:
+    """What an attribute of our own export says: JSON, of a text as well."""
+    text = span.attributes.get(name if "." in name else _OURS + name)
+    try:
+        return None if text is None else parse(str(text).encode())
+    except ValueError:
+        return text
 
 
 def _columns(reading: Reading) -> dict[str, Any]:

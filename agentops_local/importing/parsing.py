@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import orjson
 
 _CHUNK = 1 << 20  # bytes
+_FIRST = 1 << 20  # bytes of a first line after which a list is taken for one
 _BLANK = " \t\r\n\ufeff"
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _ALIKE = bytes(48 if byte in b"0123456789" else 32 for byte in range(256))
@@ -45,11 +46,11 @@ def values(stream: BinaryIO) -> Iterator[Found]:
     """The values of a file: the items of a list, the objects of JSON Lines, or the one value that it is."""
     try:
         first = _first_line(stream)
-        if first.lstrip(codecs.BOM_UTF8).lstrip()[:1] == b"[" and not _is_whole_line(first):
+        if _stripped(first)[:1] == b"[" and not _is_whole_line(first):
             yield from _items(stream, first)
         elif _is_whole(first):
             yield from _lines(stream, first)
-        elif first.strip():
+        elif _stripped(first):
             yield from _documents(stream, first)
     except EOFError as error:  # of a compressed file
         yield Bad("the end", f"the file is cut short ({error})")
@@ -108,13 +109,17 @@ def _first_line(stream: BinaryIO) -> bytes:
     """The file up to the end of its first line that holds anything; of a list only its beginning, for all of it may
     stand on one line."""
     begin = b""
-    while line := stream.readline(_CHUNK):
+    while line := stream.readline(_FIRST):
         begin += line
-        if line.strip():
+        if _stripped(begin):
             break
-    if line and not line.endswith(b"\n") and line.lstrip(codecs.BOM_UTF8).lstrip()[:1] != b"[":
+    if line and not line.endswith(b"\n") and _stripped(begin)[:1] != b"[":
         begin += stream.readline()
     return begin
+
+
+def _stripped(begin: bytes) -> bytes:
+    return begin.removeprefix(codecs.BOM_UTF8).strip()
 
 
 def _is_whole(line: bytes) -> bool:
@@ -213,7 +218,7 @@ def _items(stream: BinaryIO, begin: bytes) -> Iterator[Found]:
         try:
             if not here:
                 raise ValueError("the list has no end")
-            value = text.value()
+            yield Item(place, text.value())
             if text.peek() == ",":
                 text.at += 1
             elif text.peek() != "]":
@@ -221,7 +226,6 @@ def _items(stream: BinaryIO, begin: bytes) -> Iterator[Found]:
         except ValueError as error:
             yield Bad(place, f"it is not JSON, and what follows cannot be told apart ({error})")
             return
-        yield Item(place, value)
         number += 1
 
 
