@@ -220,6 +220,7 @@ class Bridge(SpanProcessor):
         event.agent_id = begun.agent_id
         event.init_timestamp = clock.to_iso((span.start_time or 0) // 1000)
         event.end_timestamp = clock.to_iso(end_us)
+        amend(event)
         with context.bound(context.event_id, begun.below):
             session.record(event)
             if span.status.status_code is StatusCode.ERROR:
@@ -255,6 +256,10 @@ class Foreign(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """It has ended."""
         self._bridge.on_end(span)
+
+
+def amend(event: Event) -> None:
+    """What is known of a call beside its span, before it is recorded: a replay puts a function of its own here."""
 
 
 def hide(span: Span, outer: trace.Span) -> None:

@@ -40,7 +40,6 @@ class Call:
         then: what is to be done when no more comes.
         is_claimed: whether a span tells of it.
         reservation: what a budget has set aside for it.
-        cost: what it costs, where that is known better than by its tokens: a call that was answered from a recording.
     """
 
     shape: Shape
@@ -52,7 +51,6 @@ class Call:
     then: Callable[[], None] | None = None
     is_claimed: bool = False
     reservation: Reservation | None = None
-    cost: int | None = None
 
     def prompt(self) -> Any:
         """Its prompt; None if it was not given by name."""
@@ -63,8 +61,6 @@ class Call:
         prompt = self.prompt() if self.shape.is_chat else None
         if prompt is not None:
             reading.prompt = prompt
-        if self.cost is not None:
-            reading.cost = self.cost
         if self.body and self.shape.is_early and self.is_streamed:
             wire.complete(reading, b"".join(self.body))
         elif self.body:

@@ -30,6 +30,7 @@ def begin() -> None:
     _imports.wait("requests.adapters", _requests)
     _imports.wait("urllib.request", _urllib)
     _imports.wait("agentops_local.config", _configuration)
+    _imports.wait("agentops_local.instrumentation.bridge", _bridge)
     sys.addaudithook(_audited)
 
 
@@ -75,3 +76,7 @@ def _configuration(module: ModuleType) -> None:
         self.default_tags.update(player().tags)
 
     module.Configuration.__init__ = begin_tagged
+
+
+def _bridge(module: ModuleType) -> None:
+    module.amend = player().amend  # type: ignore[attr-defined]  # of this one module

@@ -64,9 +64,10 @@ def _responses(module: ModuleType) -> Callable[[Reply], Any]:
     class Chunks(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
         def __init__(self, reply: Reply) -> None:
             self._reply = reply
+            self._left = iter(reply.chunks)  # what has come, comes no more: libraries read on to see the end
 
         def __iter__(self) -> Iterator[bytes]:
-            yield from self._reply.chunks
+            yield from self._left
             if self._reply.is_cut:
                 raise broken(self._reply)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from agentops_local import faults
+from agentops_local.event import Event, LLMEvent
 from agentops_local.replay.answer import Answer
 from agentops_local.replay.conversation import Item, items
 from agentops_local.replay.difference import compared
@@ -65,6 +66,18 @@ class Player:
         if is_provider(name) and not self._may_pass():
             self.stop({"problem": f"the program speaks to {name} by a library that cannot be answered"})
 
+    def amend(self, event: Event) -> None:
+        """Says of the call that it costs nothing, if it was answered here: its tokens were paid when it was recorded.
+
+        Known by what was asked: libraries make the request of a stream where it is first read, which may be anywhere.
+        """
+        if isinstance(event, LLMEvent) and (not self._is_branching or self._tape.has_answered(items(event.prompt))):
+            event.cost = 0
+
+    @property
+    def _is_branching(self) -> bool:
+        return self._orders.is_live or self._orders.start is not None
+
     def _respond(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply | None:
         asked = recognised(method, url, {name.lower(): value for name, value in headers.items()}, body)
         if asked is None:
@@ -85,7 +98,6 @@ class Player:
             return None
         if answer.problem is not None:
             self.stop({"problem": f"event {answer.event} cannot be answered: {answer.problem}"})
-        _costs_nothing()
         return reply(answer, asked)
 
     def _answer(self, asked: Asked, conversation: list[Item], settings: Mapping[str, Any]) -> Answer | None:
@@ -132,11 +144,3 @@ def _end_sessions() -> None:
         for session_id in module.Client().current_session_ids if module is not None else ():
             session = module.Client().get_session(session_id)  # type: ignore[union-attr]  # looked at one line above
             session.end_session("Fail", "replay: the program asked what was not recorded")
-
-
-def _costs_nothing() -> None:
-    """Tokens are told as they were recorded; nothing is paid for them a second time."""
-    guard = sys.modules.get("agentops_local.instrumentation.guard")
-    call = guard.current() if guard is not None else None
-    if call is not None:
-        call.cost = 0

@@ -166,6 +166,12 @@ class Tape:
                     return answer
         return None
 
+    def has_answered(self, conversation: list[Item]) -> bool:
+        """Whether such a request was answered from here."""
+        query = "SELECT 1 FROM calls WHERE key = ? AND is_asked LIMIT 1"
+        with self._opened() as connection:
+            return connection.execute(query, (key(conversation),)).fetchone() is not None
+
     def is_over(self, start: int | None) -> bool:
         """Whether all calls before a number were asked for, or one was answered otherwise than recorded."""
         query = "SELECT count(*) FILTER (WHERE NOT is_asked AND number < ?), max(is_asked AND is_ours) FROM calls"

@@ -13,6 +13,7 @@ from typing import Any
 from tests.cli.calling import COMMAND, environment
 from tests.fakes.llm import Answer, LLMServer, Usage
 from tests.fakes.llm.script import Failure, Request
+from tests.sdk.records import Records
 
 CALL = ("c1", "weather", '{"city": "Rome"}')
 PROGRAM = [sys.executable, "-m", "tests.replay.programs.providers"]
@@ -52,9 +53,16 @@ def run(*line: str, url: str) -> tuple[Any, str]:
     return json.loads(re.sub(r"headers: \{.*?\}, ", "", done.stdout)), done.stderr
 
 
+_RECORDED = """
+SELECT prompt, completion, model, provider, prompt_tokens, completion_tokens, cache_read_tokens, reasoning_tokens
+FROM llms WHERE session_id = ? ORDER BY seq
+"""
+
+
 def test_every_library_sees_what_it_saw(project: Path) -> None:
     """Replayed without a server, each provider's library gives the program what it gave it: answers whole, streamed and
-    asynchronous, calls of tools, tokens and failures; and nothing listens in vain: no connection is tried."""
+    asynchronous, calls of tools, tokens and failures. No connection is tried, and the replay is recorded as its origin
+    was, but that nothing is paid for it."""
     with Refusing() as server:
         server.answer_with(answer)
         was, _ = run(*COMMAND, "run", "--session", "new", "--", url=server.url)
@@ -73,3 +81,15 @@ def test_every_library_sees_what_it_saw(project: Path) -> None:
     assert different == []
     assert tried == 0
     assert "instead of" not in told
+    records = Records(project / ".agentops" / "agentops.db")
+    origin, copy = records.column("SELECT id FROM sessions ORDER BY seq")
+    assert [said(row) for row in records.rows(_RECORDED, copy)] == [
+        said(row) for row in records.rows(_RECORDED, origin)
+    ]
+    assert records.column("SELECT DISTINCT cost FROM llms WHERE session_id = ?", copy) == [0]
+
+
+def said(row: dict) -> dict:
+    """A row without the ids that the Responses API gives to what it says, which are not recorded."""
+    text = re.sub(r'"(id|logprobs)":("[^"]*"|null|\[\]),?', "", str(row["prompt"]))
+    return {**row, "prompt": text}
