@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentops_local import clock
+from agentops_local.analytics.index import forget
 from agentops_local.analytics.numbers import keep, tops
 from agentops_local.analytics.owners import Status, judge, open_owners, owners_of
 from agentops_local.analytics.sweep import Marks
@@ -152,6 +153,7 @@ class Eraser:
         """Erases what is left of the sessions erased, and of those that an earlier run had no time to finish with."""
         if "erasing" in unfinished(self._connection()):
             self._sweep()
+        forget(self._path)  # its words are in the index, too, and sums of what is gone
         self._rewrite()
         self.done.wal_emptied = self._empty_wal()
         if self.done.wal_emptied:

@@ -7,7 +7,8 @@ SLOT = 900_000_000  # microseconds: a quarter of an hour, of which the days of e
 
 TABLES = f"""
 -- 'version'; 'generation' and 'restored_us' of the database that it is of; 'seq', the last event counted, and 'event',
--- its id; 'revision', the last change of stored events that was followed; the same for texts: 'text_seq', 'text_event'.
+-- its id; 'revision', the last change of stored events that was followed; 'text_seq', the last whose words
+-- are known.
 CREATE TABLE idx.marks (key TEXT PRIMARY KEY, value ANY) WITHOUT ROWID;
 
 -- What events are called: kind and, of an LLM call its provider and model, of others their name ('' for none).
@@ -97,12 +98,16 @@ CREATE TABLE idx.faults (
 CREATE INDEX idx.faults_by_fingerprint ON faults (fingerprint, at_us);
 CREATE INDEX idx.faults_by_session ON faults (session);
 
--- Where a message first occurs, and which calls have which prompt: a message occurs in every call whose prompt is it or
--- follows it.
-CREATE TABLE idx.places (message INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+-- Which calls have which prompt: a message occurs in every call whose prompt is it, or follows it.
 CREATE TABLE idx.calls (message INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (message, seq)) WITHOUT ROWID;
+
+-- In which event a message came up first.
+CREATE TABLE idx.places (message INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 """
 
-# The words themselves are not kept, only in which text three characters in a row occur: what is found is looked at in
-# the database. A message has an even number, twice its own, an event an odd one.
-TEXTS = "CREATE VIRTUAL TABLE idx.texts USING fts5 (text, content = '', detail = none, tokenize = 'trigram')"
+# Which three characters in a row stand in which message, and in which event; not the words themselves: what is found is
+# looked at in the database.
+TEXTS = tuple(
+    f"CREATE VIRTUAL TABLE idx.{name} USING fts5 (text, content = '', detail = none, tokenize = 'trigram')"
+    for name in ("message_words", "event_words")
+)
