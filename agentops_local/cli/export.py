@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _FORMATS = ("v2", "jsonl", "csv", "parquet", "html", "otlp")  # exporting.FORMATS and TABLES, not loaded yet
 _TABLES = ("events", "llms", "tools", "actions", "errors", "sessions")
 
+
+# All but tabs and the ends of lines; and what turns the direction of writing.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 _HELP = """\
 Write sessions as files.
@@ -90,9 +94,9 @@ def _export(settings: Settings, wanted: Sessions, form: str, out: str, how: dict
 
     how = {name: value for name, value in how.items() if value is not None}
     if out == "-":
-        stream = sys.stdout.buffer
+        stream = cast("BinaryIO", _Screen(sys.stdout.buffer)) if sys.stdout.isatty() else sys.stdout.buffer
         done = run(settings.path(), wanted, form, stream, **how)
-        stream.flush()
+        sys.stdout.flush()
         return done
     if not sys.stderr.isatty():
         return run(settings.path(), wanted, form, _place(out), **how)
@@ -100,6 +104,20 @@ def _export(settings: Settings, wanted: Sessions, form: str, out: str, how: dict
         return run(settings.path(), wanted, form, _place(out), heard=_tell, **how)
     finally:
         click.echo("\r\033[K", nl=False, err=True)
+
+
+class _Screen:
+    """Standard output that is a terminal, which might obey what was recorded: control characters stand as escapes, as
+    in JSON."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> int:
+        """Writes some whole characters."""
+        text = _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", bytes(data).decode("utf-8", "replace"))
+        self._stream.write(text.encode())
+        return len(data)
 
 
 def _place(out: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from agentops_local.exporting import FORMATS
 from agentops_local.exporting.choice import TABLES
 from tests.analytics.recording import Book
-from tests.cli.calling import COMMAND, ROOT, call, environment, execute
+from tests.cli.calling import COMMAND, ROOT, call, environment, execute, on_terminal
 
 
 def test_to_standard_output(book: Book) -> None:
@@ -96,6 +96,16 @@ def test_prices_are_looked_up_first(book: Book) -> None:
     """Calls that nobody has priced yet are priced before they are exported."""
     book.llm(book.session(), "hello", model="gpt-4o")
     assert execute("export", "last").json["llms"][0]["cost"] is not None
+
+
+def test_on_a_terminal(book: Book) -> None:
+    """A terminal is shown no control characters that were recorded; to a file or a pipe everything goes as it is."""
+    book.tool(book.session(), "\x1b[31m\u202eevil\x9b")
+    for form in ("v2", "jsonl", "csv", "html", "otlp"):
+        said = on_terminal("export", "last", "--format", form).out
+        assert "evil" in said
+        assert not set("\x1b\u202e\x9b") & set(said), form
+    assert "\u202e" in call("export", "last", "-f", "csv").out
 
 
 def test_a_broken_pipe(book: Book) -> None:

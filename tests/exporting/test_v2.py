@@ -17,7 +17,8 @@ TURNS = 30
 
 
 def test_shape(book: Book) -> None:
-    """A session is an object with the five keys of v2, the rows of each list in the order of commits."""
+    """A session is an object with the five keys of v2, the rows of each list in the order of commits; API calls stand
+    among the actions."""
     state = book.session("a")
     tool = book.tool(state, "look", {"q": 1}, ["found"])
     book.error(state, tool, "broken")
@@ -25,6 +26,7 @@ def test_shape(book: Book) -> None:
     book.action(state, "think", "text")
     book.action(state, "act")
     book.end(state)
+    book.change("UPDATE events SET kind = 'apis' WHERE name = 'act'")
     found = v2(book, state.id)
     assert tuple(found) == ("session", *GROUPS)
     assert (found["session"]["id"], found["session"]["tags"]) == (state.id, '["a"]')
