@@ -16,7 +16,7 @@ from itertools import zip_longest
 
 from agentops_local.analytics.messages import listed, pieces
 
-MOST = 2_000  # steps of each side that are aligned, after those that are alike at the beginning; it takes 0.25 s
+WINDOW = 1_000  # steps of each side that are aligned at a time: the time it takes grows with their square
 
 ORDER = "SELECT seq FROM events WHERE session = ? ORDER BY init_us, seq"
 STEPS = """
@@ -91,11 +91,9 @@ class Alignment:
 
     Attributes:
         pairs: in order.
-        left: steps of A and of B that were too many to be aligned; they follow the pairs.
     """
 
     pairs: tuple[Pair, ...]
-    left: tuple[int, int] = (0, 0)
 
     @property
     def parts_at(self) -> int | None:
@@ -110,7 +108,7 @@ class Alignment:
     def to_json(self) -> dict[str, object]:
         """All of it."""
         return {
-            "parts_at": self.parts_at, "differs_at": self.differs_at, "not_aligned": list(self.left),
+            "parts_at": self.parts_at, "differs_at": self.differs_at,
             "pairs": [pair.to_json() for pair in self.pairs],
         }  # fmt: skip
 
@@ -136,17 +134,29 @@ def aligned(a: Sequence[Done], b: Sequence[Done]) -> Alignment:
     ahead = _common(keys_a, keys_b)
     behind = min(_common(keys_a[::-1], keys_b[::-1]), min(len(a), len(b)) - ahead)
     end_a, end_b = len(a) - behind, len(b) - behind
-    cut_a, cut_b = min(end_a, ahead + MOST), min(end_b, ahead + MOST)
     pairs = [Pair(*both) for both in zip(a[:ahead], b[:ahead], strict=True)]
-    matcher = SequenceMatcher(None, keys_a[ahead:cut_a], keys_b[ahead:cut_b], autojunk=False)
-    for _, from_a, to_a, from_b, to_b in matcher.get_opcodes():
-        beside = zip_longest(a[ahead + from_a : ahead + to_a], b[ahead + from_b : ahead + to_b])
-        pairs += [Pair(*both) for both in beside]
-    left = end_a - cut_a, end_b - cut_b
-    if left == (0, 0):
-        pairs += [Pair(*both) for both in zip(a[end_a:], b[end_b:], strict=True)]
-        return Alignment(tuple(pairs))
-    return Alignment(tuple(pairs), (len(a) - cut_a, len(b) - cut_b))
+    at_a = at_b = ahead
+    while at_a < end_a or at_b < end_b:
+        window_a, window_b = a[at_a : min(end_a, at_a + WINDOW)], b[at_b : min(end_b, at_b + WINDOW)]
+        is_last = at_a + len(window_a) == end_a and at_b + len(window_b) == end_b
+        found, taken_a, taken_b = _window(window_a, window_b, is_last)
+        pairs += found
+        at_a, at_b = at_a + taken_a, at_b + taken_b
+    pairs += [Pair(*both) for both in zip(a[end_a:], b[end_b:], strict=True)]
+    return Alignment(tuple(pairs))
+
+
+def _window(a: Sequence[Done], b: Sequence[Done], is_last: bool) -> tuple[list[Pair], int, int]:
+    """Some steps beside each other, and how many of each side. What follows the last that are alike is left to the next
+    window, where it may find its like; unless that is most of this one."""
+    found = SequenceMatcher(None, [step.key for step in a], [step.key for step in b], autojunk=False).get_opcodes()
+    alike = next((code for code in reversed(found) if code[0] == "equal"), None)
+    if not is_last and alike is not None and max(alike[2], alike[4]) >= WINDOW // 2:
+        found = found[: found.index(alike) + 1]
+    pairs = [
+        Pair(*both) for _, from_a, to_a, from_b, to_b in found for both in zip_longest(a[from_a:to_a], b[from_b:to_b])
+    ]
+    return pairs, found[-1][2], found[-1][4]
 
 
 def _done(number: int, row: sqlite3.Row) -> Done:

@@ -19,7 +19,7 @@ from agentops_local.cli.common import (
 )  # fmt: skip
 from agentops_local.cli.sessions import COLOURS
 from agentops_local.cli.table import Cell, Column, Note, Row, table
-from agentops_local.cli.text import clean, cut, many, money, one_line, seconds, wrap
+from agentops_local.cli.text import clean, cut, many, money, one_line, seconds, width, wrap
 
 if TYPE_CHECKING:
     from agentops_local.analytics.alignment import Alignment, Done, Pair
@@ -166,21 +166,26 @@ def _prompt(prompt: PromptDiff) -> Iterator[str]:
     yield from _head(f"Prompt: {prompt.part}{agent}")
     for line in prompt.lines[:_LINES_SHOWN]:
         colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-        for part in clean(line).split("\n"):
-            yield styled(cut(f"  {part}", max(screen_width(), 80)), fg=colour)
+        for part in _fitted(clean(line).replace("\n", " ")):
+            yield styled(part, fg=colour)
     yield from _more(len(prompt.lines) - _LINES_SHOWN)
 
 
+def _fitted(line: str) -> list[str]:
+    """A line of a diff on as many as it needs."""
+    if width(line) + 2 <= screen_width():
+        return [f"  {line}"]
+    return wrap(line[1:], screen_width(), "   ", f"  {line[:1]}")
+
+
 def _steps(steps: Alignment, most: int) -> Iterator[str]:
-    if not steps.pairs and not any(steps.left):
+    if not steps.pairs:
         return
     yield from _head(_where_they_part(steps))
     rows = _shortened(steps.pairs)
     shown = rows[:most] if most else rows
     yield from table(_STEPS, shown, screen_width())
     yield from _more(len(rows) - len(shown))
-    if any(steps.left):
-        yield f"  {steps.left[0]:,} and {steps.left[1]:,} further steps were too many to be laid beside each other"
 
 
 def _where_they_part(steps: Alignment) -> str:
@@ -190,7 +195,8 @@ def _where_they_part(steps: Alignment) -> str:
     rest = steps.pairs[steps.parts_at :]
     a = _step(next((pair.a for pair in rest if pair.a is not None), None)) or "nothing more"
     b = _step(next((pair.b for pair in rest if pair.b is not None), None)) or "nothing more"
-    return f"Steps: alike up to {steps.parts_at:,}, then A did {a}, B {b}"
+    alike = f"alike up to {steps.parts_at:,}, then" if steps.parts_at else "they part at once:"
+    return f"Steps: {alike} A did {a}, B {b}"
 
 
 def _shortened(pairs: Sequence[Pair]) -> list[Row]:

@@ -154,7 +154,7 @@ def _messages(weights: Sequence[Weight], counted: bool) -> Iterator[str]:
 def _breaks(breaks: Sequence[Break]) -> Iterator[str]:
     yield ""
     if not breaks:
-        yield "No call broke the provider's cache: what was sent before was sent again unchanged."
+        yield "No call broke the provider's cache: what was sent before was sent again."
         return
     yield styled(f"Where the provider's cache broke: {many(len(breaks), 'call')}", bold=True)
     for one in breaks[:_BREAKS_SHOWN]:

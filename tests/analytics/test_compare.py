@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
 from agentops_local.analytics import alignment, contrast
 from agentops_local.analytics import compare as comparing
+from agentops_local.analytics.alignment import Done, aligned
 from agentops_local.analytics.compare import Comparison, Metric, compare
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sessions import NoSuchSession
@@ -96,19 +98,19 @@ def test_the_same_twice(book: Book) -> None:
     assert len(found.conversations) == 1
 
 
-def test_too_many_steps(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps that are too many to be aligned are counted; those that are alike at the beginning always stand side by
-    side, and none is lost."""
-    monkeypatch.setattr(alignment, "MOST", 3)
-    a, b = book.session(), book.session()
-    for number in range(10):
-        book.tool(a, f"{number}")
-        book.tool(b, f"{number if number < 4 else number + 100}")
-    steps = of(book, a, b).steps
-    assert (steps.parts_at, steps.left) == (4, (3, 3))
-    for side, name in ((0, "a"), (1, "b")):
-        shown = [getattr(pair, name) for pair in steps.pairs if getattr(pair, name) is not None]
-        assert [step.number for step in shown] == list(range(1, 11 - steps.left[side]))
+@pytest.mark.parametrize("seed", range(20))
+def test_every_step_stands_once_and_in_its_order(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Each step of both sessions has its place, in its order, however many there are; of long sessions, too, those
+    stand beside each other that are alike."""
+    monkeypatch.setattr(alignment, "WINDOW", 8)
+    chance = random.Random(seed)
+    common = [chance.choice("abcdef") for _ in range(100)]
+    sides = [[name for name in common if chance.random() < 0.9] for _ in range(2)]
+    a, b = ([Done(place, place, "tools", name, None, 0, 0) for place, name in enumerate(side)] for side in sides)
+    pairs = aligned(a, b).pairs
+    assert [pair.a for pair in pairs if pair.a is not None] == a
+    assert [pair.b for pair in pairs if pair.b is not None] == b
+    assert sum(pair.alike for pair in pairs) > 50
 
 
 def test_equal_ends_stay_beside_each_other(book: Book) -> None:
