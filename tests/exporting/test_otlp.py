@@ -4,7 +4,11 @@ import json
 import re
 from typing import Any
 
+import pytest
+
+from agentops_local.analytics import filters
 from agentops_local.event import LLMEvent, ToolEvent
+from agentops_local.exporting import triggers
 from agentops_local.instrumentation import semconv
 from tests.analytics.recording import SECRET, Book, secretive
 from tests.exporting.exported import raw
@@ -117,6 +121,29 @@ def test_errors(book: Book) -> None:
     assert [attributes(event)["exception.message"] for event in found["ValueError"]["events"]] == ["alone"]
 
 
+def test_an_error_of_an_error(book: Book) -> None:
+    """An error that names another is a span of its own: there is no span that it could be an event of."""
+    state = book.session()
+    tool = book.tool(state, "look")
+    first = book.error(state, tool, "first")
+    book.error(state, first, "second")
+    found = {span["name"]: span for span in spans(book)}
+    assert len(found["execute_tool look"]["events"]) == 1
+    assert attributes(found["ValueError"]["events"][0])["exception.message"] == "second"
+
+
+def test_many_errors(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors are read in pieces, and none is passed over at their ends."""
+    monkeypatch.setattr(triggers, "_PIECE", 2)
+    state = book.session()
+    tool = book.tool(state, "look")
+    for number in range(7):
+        book.error(state, tool, f"{number}")
+    book.change("UPDATE events SET init_us = 5 WHERE kind = 'errors' AND seq % 3 = 0")
+    (span, _) = spans(book)
+    assert [attributes(event)["exception.message"] for event in span["events"]] == [str(number) for number in range(7)]
+
+
 def test_without_content(book: Book) -> None:
     """Without content the spans have names and numbers, and nothing that was said."""
     session = secretive(book)
@@ -135,6 +162,4 @@ def test_several_sessions(book: Book) -> None:
     found = request(book, [state.id for state in states])["resourceSpans"]
     named = [attributes(one["resource"])["session.id"] for one in found]
     assert named == [state.id for state in states]
-    from agentops_local.analytics import filters
-
     assert request(book, filters.parse(tags="none")) == {"resourceSpans": []}

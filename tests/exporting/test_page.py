@@ -6,6 +6,7 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
 
+from agentops_local.analytics import filters
 from agentops_local.event import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
 from agentops_local.exporting.markup import message
 from tests.analytics.recording import SECRET, Book, secretive
@@ -172,7 +173,5 @@ def test_without_content(book: Book) -> None:
 
 def test_none(book: Book) -> None:
     """Where no session fits, the page says so."""
-    from agentops_local.analytics import filters
-
     book.session()
     assert "No session fits" in Page(html(book, filters.parse(tags="none"))).text

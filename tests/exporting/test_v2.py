@@ -44,6 +44,7 @@ def test_one_is_an_object_and_several_are_a_list(book: Book) -> None:
     first, second = book.session("x"), book.session()
     assert v2(book, first.id)["session"]["id"] == first.id
     assert [one["session"]["id"] for one in v2(book, [second.id, first.id])] == [second.id, first.id]
+    assert [one["session"]["id"] for one in v2(book, [first.id, first.id])] == [first.id]
     assert [one["session"]["id"] for one in v2(book, None)] == [first.id, second.id]
     assert [one["session"]["id"] for one in v2(book, filters.parse(tags="x"))] == [first.id]
     assert v2(book, filters.parse(tags="y")) == []
