@@ -160,7 +160,8 @@ class Why:
             "ended_by": self.ended_by,
             "processes": [
                 {"pid": owner.identity.pid, "program": owner.program, "host": owner.host, "exit": owner.exit,
-                 "end_timestamp": iso(owner.end_us), "liveness": "left" if owner.end_us is not None else owner.life().value}
+                 "end_timestamp": iso(owner.end_us),
+                 "liveness": "left" if owner.end_us is not None else owner.life().value}
                 for owner in self.owners
             ],
             "first_error": self.errors[0].to_json() if self.errors else None,
