@@ -101,13 +101,9 @@ def search(text: str, limit: int = 20, *, where: Filter | None = None, db: Path 
     """
     if not text.strip():
         raise WrongUse("say what to search for: the text is empty")
-    short = len(text) < _SHORTEST
-    try:
-        with indexed(db, words.catch_up) as connection:
-            return _Search(connection, text, limit, where or Filter(), short).run()
-    except words.NoWords:
-        with indexed(db) as connection:
-            return _Search(connection, text, limit, where or Filter(), True).run()
+    with indexed(db, words.catch_up) as connection:
+        plain = len(text) < _SHORTEST or not words.are_known(connection)
+        return _Search(connection, text, limit, where or Filter(), plain).run()
 
 
 class _Search:

@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import orjson
 
@@ -25,19 +25,21 @@ FIELDS = ("name", "code", "params", "returns", "logs", "details")
 _TEXTS = "SELECT id, text FROM message_texts WHERE id IN (SELECT value FROM json_each(?))"
 
 
-class NoWords(Exception):
-    """This SQLite has no FTS5 with trigrams."""
-
-
 def catch_up(connection: sqlite3.Connection) -> None:
-    """Takes up the words of the events that are counted by now.
+    """Takes up the words of the events that are counted by now, and where their messages came up; only the latter where
+    SQLite has no FTS5 with trigrams.
 
     Raises:
-        NoWords: they cannot be taken up here.
         sqlite3.Error: the index cannot be written, or is damaged.
     """
     while not _piece(connection):
         time.sleep(_PAUSE)
+
+
+def are_known(connection: sqlite3.Connection) -> bool:
+    """Whether the index has words at all."""
+    sql = "SELECT 1 FROM idx.sqlite_master WHERE name = 'event_words'"
+    return connection.execute(sql).fetchone() is not None
 
 
 def words(payload: str | None) -> Iterator[str]:
@@ -86,17 +88,13 @@ def _begin(connection: sqlite3.Connection) -> int:
         for statement in TEXTS:
             connection.execute(statement)
     except sqlite3.OperationalError as error:
-        if "no such" in str(error) or "error in tokenizer" in str(error):  # of the module, of the tokenizer
-            raise NoWords(str(error)) from error
-        raise
+        if "no such" not in str(error) and "error in tokenizer" not in str(error):  # of the module, of the tokenizer
+            raise
     return 0
 
 
 def _take(connection: sqlite3.Connection, last: int, top: int) -> int:
     """Takes up a piece; the last event of it."""
-    for table in ("message_words", "event_words"):
-        sql = f"INSERT INTO idx.{table} ({table}, rank) VALUES ('hashsize', ?)"  # noqa: S608 - our own names
-        connection.execute(sql, (_MEMORY,))
     rows = connection.execute(EVENTS, (last, top, PIECE)).fetchall()
     told = []
     new: dict[int, int] = {}
@@ -107,14 +105,17 @@ def _take(connection: sqlite3.Connection, last: int, top: int) -> int:
         for message in (row["prompt"], row["completion"]):
             if message is not None:
                 _climb(connection, message, row["seq"], new)
-    connection.executemany("INSERT INTO idx.event_words (rowid, text) VALUES (?, ?)", told)
     connection.executemany("INSERT INTO idx.places (message, seq) VALUES (?, ?)", new.items())
-    texts = connection.execute(_TEXTS, (json.dumps(list(new)),)).fetchall()
-    connection.executemany(
-        "INSERT INTO idx.message_words (rowid, text) VALUES (?, ?)",
-        ((row["id"], "\n".join(words(row["text"]))) for row in texts),
-    )
+    if are_known(connection):
+        texts = connection.execute(_TEXTS, (json.dumps(list(new)),)).fetchall()
+        _put(connection, "event_words", told)
+        _put(connection, "message_words", ((row["id"], "\n".join(words(row["text"]))) for row in texts))
     return int(rows[-1]["seq"]) if len(rows) == PIECE else top
+
+
+def _put(connection: sqlite3.Connection, table: str, texts: Iterable[tuple[int, str]]) -> None:
+    connection.execute(f"INSERT INTO idx.{table} ({table}, rank) VALUES ('hashsize', ?)", (_MEMORY,))  # noqa: S608
+    connection.executemany(f"INSERT INTO idx.{table} (rowid, text) VALUES (?, ?)", texts)  # noqa: S608 - our own names
 
 
 def _field(row: sqlite3.Row, field: str) -> Iterator[str]:
