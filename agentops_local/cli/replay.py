@@ -42,6 +42,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         "agentops-local replay 0190b2f6 --offline --complete -- python agent.py",
         "agentops-local replay last --override 3=answer.txt --live -- python agent.py",
         "agentops-local replay last --from 5 -- python agent.py",
+        "agentops-local replay last --ignore '20[0-9-]{8}' -- python agent.py",
     )
     + """
 
@@ -59,6 +60,8 @@ Exit codes:
 @click.option("--from", "start", metavar="CALL",
               help="Answer the calls before this one; from there on the program speaks to the provider.")  # fmt: skip
 @click.option("--live", "is_live", is_flag=True, help="Let calls that were not recorded go to the provider.")
+@click.option("--ignore", "ignored", metavar="REGEX", multiple=True,
+              help="What may differ within messages, such as a date.")  # fmt: skip
 @click.option("--strict-params", "is_strict", is_flag=True, help="Stop also where model, tools or settings differ.")
 @click.option("--offline", "is_offline", is_flag=True, help="Stop at every other request, too.")
 @click.option("--complete", "is_complete", is_flag=True, help="Exit with 4 if a recorded call is not asked for.")

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Item = dict[str, Any]
 
 _ROLES = {"model": "assistant", "developer": "system", "function": "tool", "chatbot": "assistant"}
+_MASK = "..."
 _THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _DECORATION = frozenset({"cache_control", "citations", "detail", "annotations", "logprobs", "index", "id", "status"})
 
@@ -63,6 +65,20 @@ def key(conversation: Iterable[Item]) -> str:
     """The same for conversations that are equal."""
     text = json.dumps(list(conversation), sort_keys=True, ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def masked(value: Any, patterns: Iterable[re.Pattern[str]]) -> Any:
+    """A conversation, or a part of it, in which what fits one of the patterns is the same everywhere: a prompt that
+    tells the date is another one each day."""
+    if isinstance(value, str):
+        for pattern in patterns:
+            value = pattern.sub(_MASK, value)
+        return value
+    if isinstance(value, list):
+        return [masked(part, patterns) for part in value]
+    if isinstance(value, dict):
+        return {name: masked(part, patterns) for name, part in value.items()}
+    return value
 
 
 def parsed(value: object) -> Any:

@@ -143,7 +143,9 @@ def network(event: str, args: tuple[Any, ...], player: Player) -> None:
 def _bytes(body: object) -> bytes:
     if isinstance(body, str):
         return body.encode()
-    return bytes(body) if isinstance(body, (bytes, bytearray)) else b""
+    if body is None or isinstance(body, (bytes, bytearray)):
+        return bytes(body or b"")
+    raise TypeError(f"a body that is a {type(body).__name__} can be read only once")
 
 
 class _Body(io.RawIOBase):

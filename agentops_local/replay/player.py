@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from agentops_local import faults
 from agentops_local.event import Event, LLMEvent
 from agentops_local.replay.answer import Answer
-from agentops_local.replay.conversation import Item, items
+from agentops_local.replay.conversation import Item, items, masked
 from agentops_local.replay.difference import compared
 from agentops_local.replay.formats import is_provider, may_be, recognised, reply
 from agentops_local.replay.formats.asked import Asked, Reply
@@ -41,6 +41,7 @@ class Player:
     def __init__(self, path: Path) -> None:
         self._tape = Tape(path)
         self._orders = self._tape.orders()
+        self._patterns = self._orders.patterns
 
     @property
     def tags(self) -> Sequence[str]:
@@ -71,15 +72,21 @@ class Player:
 
         Known by what was asked: libraries make the request of a stream where it is first read, which may be anywhere.
         """
-        if isinstance(event, LLMEvent) and (not self._is_branching or self._tape.has_answered(items(event.prompt))):
+        if isinstance(event, LLMEvent) and (
+            not self._is_branching or self._tape.has_answered(self._items(event.prompt))
+        ):
             event.cost = 0
+
+    def _items(self, prompt: object) -> list[Item]:
+        found: list[Item] = masked(items(prompt), self._patterns)
+        return found
 
     @property
     def _is_branching(self) -> bool:
         return self._orders.is_live or self._orders.start is not None
 
     def _respond(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply | None:
-        asked = recognised(method, url, {name.lower(): value for name, value in headers.items()}, body)
+        asked = recognised(method, url, {str(name).lower(): str(value) for name, value in headers.items()}, body)
         if asked is None:
             if self._orders.is_offline:
                 self.stop({"problem": f"{method} {url} was asked for, and --offline allows no request"})
@@ -88,7 +95,7 @@ class Player:
             if self._may_pass():
                 return None
             self.stop({"problem": asked})
-        conversation = items(asked.prompt)
+        conversation = self._items(asked.prompt)
         settings = {"model": asked.model, **asked.settings, "tools": asked.tools}
         answer = self._answer(asked, conversation, settings)
         if answer is None:

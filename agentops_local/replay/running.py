@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -41,7 +42,7 @@ class Wishes:
     Attributes:
         overrides: files with other answers, by the number of the call or the id of its event.
         start: the number or the id of the first call that goes to the provider; None: none does.
-        is_live, is_strict, is_offline: as in `Orders`.
+        is_live, is_strict, is_offline, ignored: as in `Orders`.
         is_recorded: whether the replay is recorded as a session of its own.
     """
 
@@ -51,6 +52,7 @@ class Wishes:
     is_strict: bool = False
     is_offline: bool = False
     is_recorded: bool = True
+    ignored: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def replay(
     with tempfile.TemporaryDirectory(prefix="agentops-replay-") as folder:
         tape = Tape(Path(folder) / "tape.db")
         with reading(database) as connection:
-            tape.write(calls(connection, session))
+            tape.write(calls(connection, session), _patterns(wishes.ignored))
         _give_orders(tape, session, wishes)
         prepared = {**environ, "PYTHONPATH": python_path(environ), VARIABLE: str(tape.path),
                     DATABASE: str(database if wishes.is_recorded else Path(folder) / "agentops.db"),
@@ -126,7 +128,14 @@ def _give_orders(tape: Tape, session: str, wishes: Wishes) -> None:
             raise WrongUse(f"{file} is no answer: {error}") from error
     start = None if wishes.start is None else _find(events, wishes.start)
     tags = [TAG, f"{TAG} of {session}"]
-    tape.order(Orders(session, start, wishes.is_live, wishes.is_strict, wishes.is_offline, tags))
+    tape.order(Orders(session, start, wishes.is_live, wishes.is_strict, wishes.is_offline, tags, list(wishes.ignored)))
+
+
+def _patterns(texts: Sequence[str]) -> list[re.Pattern[str]]:
+    try:
+        return [re.compile(text) for text in texts]
+    except re.error as error:
+        raise WrongUse(f"{error.pattern!r} is no regular expression: {error.msg}") from error
 
 
 def _find(events: Sequence[str], name: str) -> int:

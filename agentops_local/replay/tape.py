@@ -7,6 +7,7 @@ asks, nothing is left open that a fork could break, and what the program died of
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentops_local.replay.answer import Answer, Said
-from agentops_local.replay.conversation import Item, key
+from agentops_local.replay.conversation import Item, key, masked
 from agentops_local.replay.settings import differences
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ CREATE TABLE passed (id INTEGER PRIMARY KEY); -- calls that went to the provider
 CREATE TABLE ends (id INTEGER PRIMARY KEY, report TEXT NOT NULL);
 """
 _FREE = "SELECT number, settings, answer FROM calls WHERE key = ? AND answers > 0 AND number < ? ORDER BY number"
+_LEFT = """
+SELECT number, event FROM calls
+WHERE NOT is_asked AND number < coalesce((SELECT json_extract(value, '$') FROM orders WHERE name = 'start'), number + 1)
+ORDER BY number
+"""
 _NEAREST = 30  # calls that are looked at for one that is like what was asked
 _PATIENCE = 30.0  # seconds for another process to be done
 
@@ -57,6 +63,7 @@ class Orders:
         is_strict: whether model, tools and settings must be equal as well.
         is_offline: whether every other request is refused.
         tags: of sessions that are begun meanwhile.
+        ignored: patterns of what may differ within messages.
     """
 
     origin: str
@@ -65,6 +72,12 @@ class Orders:
     is_strict: bool = False
     is_offline: bool = False
     tags: Sequence[str] = ()
+    ignored: Sequence[str] = ()
+
+    @property
+    def patterns(self) -> list[re.Pattern[str]]:
+        """Those of `ignored`, to be used."""
+        return [re.compile(pattern) for pattern in self.ignored]
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ class Tally:
     """What came of it.
 
     Attributes:
-        answered: calls that were given again. left: those that were not asked for, as (number, event).
+        answered: calls that were given again. left: those that were not, although they should, as (number, event).
         passed: calls that went to the provider.
         remarks: where the program asked otherwise, and was answered all the same.
         end: why it was stopped.
@@ -96,12 +109,17 @@ class Tape:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write(self, calls: Iterable[Call]) -> None:
-        """Makes it, of the calls that were recorded."""
+    def write(self, calls: Iterable[Call], patterns: Sequence[re.Pattern[str]] = ()) -> None:
+        """Makes it, of the calls that were recorded.
+
+        Args:
+            patterns: of what does not count in their messages.
+        """
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.executescript(_SCHEMA)
             for call in calls:
-                row = (call.number, call.event, key(call.conversation), json.dumps(call.conversation),
+                conversation = masked(call.conversation, patterns)
+                row = (call.number, call.event, key(conversation), json.dumps(conversation),
                        json.dumps(call.settings), call.answer.to_json(), call.answers)  # fmt: skip
                 connection.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)", row)
 
@@ -207,7 +225,7 @@ class Tape:
         """What came of it."""
         with self._opened() as connection:
             calls, answered = connection.execute("SELECT count(*), total(is_asked) FROM calls").fetchone()
-            left = connection.execute("SELECT number, event FROM calls WHERE NOT is_asked ORDER BY number").fetchall()
+            left = connection.execute(_LEFT).fetchall()
             (passed,) = connection.execute("SELECT count(*) FROM passed").fetchone()
             remarks = [row[0] for row in connection.execute("SELECT text FROM remarks ORDER BY rowid").fetchall()]
             end = connection.execute("SELECT report FROM ends ORDER BY id LIMIT 1").fetchone()

@@ -100,3 +100,16 @@ def test_stopped(imports: Imports, library: str) -> None:
     assert sys.meta_path == before
     import_module(library)
     assert told == []
+
+
+def test_two_that_wait(imports: Imports, library: str) -> None:
+    """Two that wait for the same module are both called back, once each."""
+    others = Imports()
+    heard: list[ModuleType] = []
+    imports.wait(library, heard.append)
+    others.wait(library, heard.append)
+    try:
+        module = import_module(library)
+    finally:
+        others.stop()
+    assert heard == [module, module]

@@ -44,7 +44,8 @@ def test_another_answer_goes_on_with_the_provider(chain: Agent, project: Path, w
         outcome, said = chain.replay(CHAIN, server.openai, overrides={"1": project / "answer.txt"}, **wishes)
         assert [len(request.body["messages"]) for request in server.requests] == [3]
     assert (outcome.code, said) == (0, ["uno", "due"])
-    assert (outcome.tally.answered, outcome.tally.passed, outcome.tally.left[0][0]) == (1, 1, 2)
+    assert (outcome.tally.answered, outcome.tally.passed) == (1, 1)
+    assert [number for number, _ in outcome.tally.left] == ([2] if "is_live" in wishes else [])
 
 
 def test_a_message_as_an_answer(agent: Agent, project: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agentops_local.errors import WrongUse
 from tests.replay.agent import Agent
 
 
@@ -92,3 +93,16 @@ def test_shapes_of_a_prompt(agent: Agent, prompt: object) -> None:
     """A prompt that the program recorded itself, as text, list or messages, fits the request that says the same."""
     agent.recorded(prompt, {"role": "assistant", "content": "hello"})
     assert agent.replay("print(ask('hi'))")[1] == ["hello"]
+
+
+def test_what_may_differ(agent: Agent) -> None:
+    """What fits a pattern that is to be ignored may differ within messages; all else may not."""
+    agent.recorded("Today is 2026-01-02. Hi!", "hello")
+    code = "print(ask('Today is 2026-03-04. {}!'))"
+    assert agent.replay(code.format("Hi"))[0].code == 3
+    assert agent.replay(code.format("Hi"), ignored=[r"\d{4}-\d\d-\d\d"])[1] == ["hello"]
+    outcome, _ = agent.replay(code.format("Ho"), ignored=[r"\d{4}-\d\d-\d\d"])
+    assert outcome.tally.end is not None
+    assert outcome.tally.end["diff"][-2:] == ["-Today is .... Hi!", "+Today is .... Ho!"]
+    with pytest.raises(WrongUse, match="no regular expression"):
+        agent.replay(code, ignored=["("])

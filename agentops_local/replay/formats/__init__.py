@@ -86,6 +86,8 @@ def recognised(method: str, url: str, headers: Mapping[str, str], body: bytes) -
     host = parts.hostname or ""
     path = parts.path.rstrip("/")
     if method.upper() == "POST":
+        if headers.get("content-encoding") and may_be(method, url):
+            return f"{method} {url.partition('?')[0]}: its body is compressed"
         for one in FORMATS:
             if path.endswith(one.paths):
                 given = one.read(_object(body))
