@@ -3,10 +3,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import threading
 import tracemalloc
 from contextlib import closing
 from hashlib import blake2b
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,6 +16,7 @@ from agentops_local.analytics.censor import Censor
 from agentops_local.analytics.erase import Erased, unfinished
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.scrub import NoSuchEvent, Scrubbed, Scrubber, look
+from agentops_local.analytics.traces import Change
 from agentops_local.errors import WrongUse
 from agentops_local.recovery.contents import altered
 from tests.analytics.recording import LONG, SECRET, Book, erase, folder_holds, secretive, start
@@ -191,22 +192,26 @@ def test_a_cut_scrubbing_is_finished_by_the_next(book: Book, monkeypatch: pytest
 
 
 def test_what_is_recorded_meanwhile_goes_as_well(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a process records while the rest is gone through is gone through as well, and no transaction is long."""
-    state = book.session()
-    for number in range(30):
+    """What a process records while the rest is gone through is gone through as well, also what comes when its own table
+    is done with."""
+    state = book.session(SECRET)
+    for number in range(10):
         book.llm(state, LONG, f"{SECRET} {number}")
     monkeypatch.setattr(erasing, "_BATCH", 0.0)
-    counts: list[int] = []
-    real = Scrubber._turn
+    came: list[str] = []
+    real = Scrubber._change
 
-    def turn(scrubber: Scrubber) -> object:
-        if len(counts) < 20 and threading.current_thread() is threading.main_thread():
-            counts.append(book.tool(state, params=[SECRET, LONG]) is not None)
-        return real(scrubber)
+    def change(scrubber: Scrubber, piece: list[Change], *args: Any) -> int:
+        for one in piece[:1]:
+            if len(came) < 20:
+                came.append(one.table)
+                book.llm(state, LONG, f"{SECRET} at {one.table}", f"{LONG} {len(came)}")
+        return real(scrubber, piece, *args)
 
-    monkeypatch.setattr(Scrubber, "_turn", turn)
+    monkeypatch.setattr(Scrubber, "_change", change)
     scrub(book)
-    assert book.rows("SELECT count(*) FROM tools") == [(20,)]
+    assert {"messages", "events", "sessions"} <= set(came)
+    assert len(book.rows("SELECT 1 FROM llms")) == 10 + len(came)
     assert folder_holds(book, SECRET) == []
     sound(book)
 
