@@ -18,8 +18,9 @@ from agentops_local.importing.ledger import Carrying, sent
 from agentops_local.importing.source import Reading, Source
 from agentops_local.importing.target import Target, Writable
 from agentops_local.importing.told import Event, Session
-from agentops_local.importing.writing import Writing
+from agentops_local.importing.writing import Writing, look
 from agentops_local.store.connection import connect_readonly
+from agentops_local.store.schema import schema_text, statements
 
 Progress = Callable[[int, int], object]  # how many sessions are done with, of how many
 
@@ -115,12 +116,12 @@ class Into:
     def take(self, theirs: Reading, found: Merged) -> None:
         """Writes what is lacking of a session, in one transaction."""
         ours = self._target.look()
-        number = _number(ours, theirs.told.id)
-        events, there = theirs.lacking(ours, number)
+        number, _ = look(ours, theirs.told)
+        lacking = theirs.lacking(ours, number)
         uploads = sent(theirs, ours, number)
         with self._target.transaction() as connection:
             writing = Writing(connection, theirs.told)
-            for event in theirs.events(events):
+            for event in theirs.events(sorted([*lacking.new, *lacking.more])):
                 writing.add(event)
             carrying = Carrying(connection, theirs, writing.number, writing.is_new)
             uploaded = sum(carrying.carry(what) for what in uploads)
@@ -128,7 +129,7 @@ class Into:
         found.changed_sessions += writing.is_changed
         found.events += writing.counts["new"]
         found.changed_events += writing.counts["changed"]
-        found.there += there + writing.counts["there"]
+        found.there += lacking.there + writing.counts["there"]
         found.uploaded += uploaded
         found.noted += bool(uploads)
 
@@ -156,40 +157,42 @@ class Dry:
     """The same, only looked at."""
 
     def __init__(self, path: Path) -> None:
-        self._connection: sqlite3.Connection | None = None
         if path.is_file() and path.stat().st_size:
             self._connection = connect_readonly(path)
+            return
+        self._connection = sqlite3.connect(":memory:")
+        for statement in statements(schema_text()):
+            self._connection.execute(statement)
 
     def close(self) -> None:
         """Closes it."""
-        if self._connection is not None:
-            self._connection.close()
+        self._connection.close()
 
     def take(self, theirs: Reading, found: Merged) -> None:
         """Counts what is lacking of a session."""
-        number = None if self._connection is None else _number(self._connection, theirs.told.id)
-        events, there = theirs.lacking(self._connection, number)
+        number, is_changed = look(self._connection, theirs.told)
+        lacking = theirs.lacking(self._connection, number)
+        uploads = sent(theirs, self._connection, number)
         found.new_sessions += number is None
-        found.events += len(events)
-        found.there += there
+        found.changed_sessions += is_changed
+        found.events += len(lacking.new)
+        found.changed_events += len(lacking.more)
+        found.there += lacking.there
+        found.uploaded += sum(upload[2] == "done" for what in uploads for upload in what.uploads)
+        found.noted += bool(uploads)
 
     def write(self, session: Session, events: Sequence[Event], found: Merged) -> None:
         """Counts what of a session is new."""
-        number = None if self._connection is None else _number(self._connection, session.id)
+        number, is_changed = look(self._connection, session)
         known: set[bytes] = set()
         for event in events:
-            is_there = event.id in known
-            if self._connection is not None and number is not None:
-                is_there = is_there or self._connection.execute(_THERE, (number, event.id)).fetchone() is not None
+            values = (number, event.id)
+            is_there = event.id in known or self._connection.execute(_THERE, values).fetchone() is not None
             known.add(event.id)
             found.there += is_there
             found.events += not is_there
         found.new_sessions += number is None
+        found.changed_sessions += is_changed
 
     def take_losses(self, source: Source) -> None:
         """They are not told of."""
-
-
-def _number(connection: sqlite3.Connection, session_id: str) -> int | None:
-    row = connection.execute("SELECT seq FROM sessions WHERE id = ?", (session_id,)).fetchone()
-    return None if row is None else int(row[0])

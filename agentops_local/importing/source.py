@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentops_local.errors import DatabaseUnusable, WrongUse
 from agentops_local.importing.told import Environment, Event, Messages, Nodes, Owner, Price, Session
@@ -101,6 +101,20 @@ class Source:
             self.connection.execute("ROLLBACK")
 
 
+class Lacking(NamedTuple):
+    """What another database lacks of the events of a session.
+
+    Attributes:
+        new: the numbers of those that it does not have.
+        more: of those that it has, and knows less of.
+        there: how many it has whole.
+    """
+
+    new: list[int]
+    more: list[int]
+    there: int
+
+
 class Reading:
     """A session of a database.
 
@@ -127,27 +141,30 @@ class Reading:
         self._paths: dict[int, int] = {}
         self._prices: dict[int, Price] = {}
 
-    def lacking(self, ours: sqlite3.Connection | None, number: int | None) -> tuple[list[int], int]:
-        """The events that another database lacks or knows less of, in their order, and how many it has whole.
+    def lacking(self, ours: sqlite3.Connection, number: int | None) -> Lacking:
+        """What another database lacks of its events.
 
         Args:
-            ours: a connection to it; None: it is not there.
+            ours: a connection to it.
             number: of the session there; None: it has none.
         """
-        found: list[int] = []
+        new: list[int] = []
+        more: list[int] = []
         there, last = 0, b""
         while rows := self.connection.execute(_IDS_OF, (self.number, last)).fetchall():
             last_of_these = rows[-1][0]
             has: dict[bytes, int] = {}
-            if ours is not None and number is not None:
+            if number is not None:
                 has = dict(ours.execute(_IDS_BETWEEN, (number, last, last_of_these)).fetchall())
             for event, seq, says in rows:
-                if event not in has or says & ~has[event]:
-                    found.append(seq)
+                if event not in has:
+                    new.append(seq)
+                elif says & ~has[event]:
+                    more.append(seq)
                 else:
                     there += 1
             last = last_of_these
-        return sorted(found), there
+        return Lacking(new, more, there)
 
     def events(self, numbers: Sequence[int]) -> Iterator[Event]:
         """Some of its events, some at a time."""

@@ -127,12 +127,7 @@ class Writing:
     # The session ------------------------------------------------------------------------------------------------------
 
     def _values(self) -> dict[str, Any]:
-        told = self._told
-        return {
-            **{name: getattr(told, name) for name in _NAMES},
-            "tags": json.dumps(told.tags),
-            "environment": self._environment(),
-        }
+        return _values(self._told, self._environment())
 
     def _environment(self) -> int | None:
         environment = self._told.environment
@@ -145,18 +140,7 @@ class Writing:
         return int(row[0])
 
     def _fill(self, ours: dict[str, Any]) -> None:
-        """What ours does not know of a session that is there. An end that came by itself yields to one that somebody
-        declared, and to a later one of its kind."""
-        theirs = self._values()
-        found = {name: value for name, value in theirs.items() if ours[name] is None and name in _LACKING}
-        found["init_us"] = min(ours["init_us"], theirs["init_us"])
-        found["joined"] = min(ours["joined"], theirs["joined"])
-        has = json.loads(ours["tags"])
-        if any(tag not in has for tag in self._told.tags):
-            found["tags"] = json.dumps(list(dict.fromkeys([*has, *self._told.tags])))
-        if theirs["end_us"] is not None and _ends(ours, theirs):
-            found |= {name: theirs[name] for name in ("end_us", "auto_ended", "end_state", "end_state_reason")}
-        changed = {name: value for name, value in found.items() if value != ours[name]}
+        changed = _news(ours, self._values(), self._told.tags)
         if changed:
             self.is_changed = True
             ground.update(
@@ -273,6 +257,35 @@ class Writing:
 
 
 _LACKING = frozenset({"video", "environment", "moment", "key_hash", "parent_key_hash"})
+
+
+def look(connection: sqlite3.Connection, told: Session) -> tuple[int | None, bool]:
+    """The row of a session, None if it is not there; and whether something would change in it."""
+    row = connection.execute(_SESSION, (told.id,)).fetchone()
+    if row is None:
+        return None, False
+    ours = dict(zip(_NAMES, row[1:], strict=True))
+    theirs = _values(told, None if told.environment is None else 0)  # any number: it counts only where ours has none
+    return int(row[0]), bool(_news(ours, theirs, told.tags))
+
+
+def _values(told: Session, environment: int | None) -> dict[str, Any]:
+    values = {name: getattr(told, name) for name in _NAMES}
+    return {**values, "tags": json.dumps(told.tags), "environment": environment}
+
+
+def _news(ours: dict[str, Any], theirs: dict[str, Any], tags: list[str]) -> dict[str, Any]:
+    """What ours does not know of a session that is there. An end that came by itself yields to one that somebody
+    declared, and to a later one of its kind."""
+    found = {name: value for name, value in theirs.items() if ours[name] is None and name in _LACKING}
+    found["init_us"] = min(ours["init_us"], theirs["init_us"])
+    found["joined"] = min(ours["joined"], theirs["joined"])
+    has = json.loads(ours["tags"])
+    if any(tag not in has for tag in tags):
+        found["tags"] = json.dumps(list(dict.fromkeys([*has, *tags])))
+    if theirs["end_us"] is not None and _ends(ours, theirs):
+        found |= {name: theirs[name] for name in ("end_us", "auto_ended", "end_state", "end_state_reason")}
+    return {name: value for name, value in found.items() if value != ours[name]}
 
 
 def imported(start_us: int, end_us: int | None) -> Owner:

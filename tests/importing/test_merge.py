@@ -25,11 +25,17 @@ NODES, EVENTS = 50, 20
 
 
 @pytest.fixture(scope="module")
-def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with something of everything, gaps and a ledger among it; made once."""
     path = tmp_path_factory.mktemp("master") / "agentops.db"
     make_old(path, 6)
     return path
+
+
+@pytest.fixture
+def master(original: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copy(original, tmp_path / "master.db"))
 
 
 @pytest.fixture
@@ -218,12 +224,24 @@ def test_what_is_erased_comes_back(master: Path, here: Path) -> None:
 
 
 def test_a_dry_run_writes_nothing(master: Path, here: Path) -> None:
-    """A dry run tells what would come, and makes no database; afterwards it tells that nothing would."""
-    done = merge(here, [master], dry_run=True)
-    assert (done.new_sessions, done.events, done.there) == (3, 72, 0)
+    """A dry run tells just what a merge then brings, and makes no database; afterwards it tells that nothing would
+    come, and when there is more, how much."""
+    would = merge(here, [master], dry_run=True)
     assert not here.parent.exists()
-    merge(here, [master])
+    assert merge(here, [master]) == would
     assert merge(here, [master], dry_run=True) == Merged(files=1, sessions=3, there=72)
+    for path in (here, master):
+        before = stored(path)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE events SET name = NULL WHERE kind = 'tools' AND seq % 2")
+            connection.execute("UPDATE sessions SET video = ?", ("v.mp4" if path == master else None,))
+            connection.execute("UPDATE uploads SET state = ?", ("done" if path == master else "pending",))
+            if path == master:
+                connection.execute("UPDATE events SET name = 'found' WHERE name IS NULL")
+        assert stored(path) != before
+    would = merge(here, [master], dry_run=True)
+    assert (would.changed_sessions, would.changed_events > 0, would.uploaded > 0) == (3, True, True)
+    assert merge(here, [master]) == would
 
 
 def test_a_folder_means_its_database(master: Path, here: Path, tmp_path: Path) -> None:
