@@ -27,7 +27,7 @@ from uuid import UUID
 from agentops_local import clock
 from agentops_local.analytics import erase
 from agentops_local.analytics.censor import Censor
-from agentops_local.analytics.erase import Erased, Eraser, Progress
+from agentops_local.analytics.erase import Erased, Eraser, Progress, unfinished
 from agentops_local.analytics.numbers import keep, tops
 from agentops_local.analytics.owners import Status
 from agentops_local.analytics.sent import Sent, events_sent, session_sent
@@ -143,7 +143,11 @@ class Scrubber(Eraser):
         self.done.events += len(rows)
 
     def finish(self) -> Erased:
-        """As `Eraser.finish`; who keeps sums or words of the sessions elsewhere is told of them."""
+        """As `Eraser.finish`; who keeps sums or words of the sessions elsewhere is told of them. Where nothing was
+        taken out, and nothing left by an earlier erasure, there is nothing to finish."""
+        if not (self.found.rows or self.done.events or unfinished(self._connection())):
+            self.done.bytes_after, self.done.wal_emptied = self.done.bytes_before, True
+            return self.done
         if self.found.sessions or self._was_cut:
             with self._turn() as connection:
                 every = [row[0] for row in connection.execute(_SESSIONS).fetchall()] if self._was_cut else []

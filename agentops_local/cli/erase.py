@@ -240,10 +240,14 @@ def _tell(path: Path, found: Scrubbed, done: Erased, as_json: bool, sentence: st
             names = _names(connection, found.sessions)
         print_json({**_found(found, names), **asdict(done)})
     else:
-        click.echo(f"{sentence}; {size(done.bytes_before)} → {size(done.bytes_after)}")
-        erasing.tell_unwritten(done)
+        if not (found.rows or done.events):
+            click.echo(sentence)
+        else:
+            click.echo(f"{sentence}; {size(done.bytes_before)} → {size(done.bytes_after)}")
+            erasing.tell_unwritten(done)
         _tell_uploads(found.uploads)
-    erasing.tell_what_stays(path, done)
+    if found.rows or done.events or not done.wal_emptied:
+        erasing.tell_what_stays(path, done)
 
 
 def _sentence(found: Scrubbed) -> str:
