@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentops_local.analytics.active import active
-from agentops_local.analytics.alike import errors
 from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.groups import TOKENS, Group
 from agentops_local.analytics.index import opened, words
 from agentops_local.analytics.project import price
-from agentops_local.analytics.query import query
-from agentops_local.analytics.ranking import cost, top
-from agentops_local.analytics.search import Hit, search
-from agentops_local.analytics.slow import Slow, slow
-from agentops_local.analytics.stats import Stats, stats
+from agentops_local.analytics.questions.active import active
+from agentops_local.analytics.questions.alike import errors
+from agentops_local.analytics.questions.query import query
+from agentops_local.analytics.questions.ranking import cost, top
+from agentops_local.analytics.questions.search import Hit, search
+from agentops_local.analytics.questions.slow import Slow, slow
+from agentops_local.analytics.questions.stats import Stats, stats
 from benchmarks.by_hand import ByHand
 from benchmarks.million import DAY_US
 from benchmarks.speech import ABSENT, ARABIC_WORD, CHINESE_WORD, FREQUENT, RARE, SHORT_ABSENT, SHORT_WORD

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from agentops_local.analytics.active import Active
-from agentops_local.analytics.active import active as ask
 from agentops_local.analytics.pruning import parse_age
+from agentops_local.analytics.questions.active import Active
+from agentops_local.analytics.questions.active import active as ask
 from agentops_local.cli.common import Settings, db_option, examples, json_option, price, print_json, screen_width
 from agentops_local.cli.table import Cell, Column, Row, table
 from agentops_local.cli.text import money, seconds

@@ -22,10 +22,10 @@ from agentops_local.cli.table import Cell, Column, Note, Row, table
 from agentops_local.cli.text import clean, cut, many, money, one_line, seconds, width, wrap
 
 if TYPE_CHECKING:
-    from agentops_local.analytics.alignment import Alignment, Done, Pair
-    from agentops_local.analytics.compare import Comparison, Metric
-    from agentops_local.analytics.contrast import Change, PromptDiff
-    from agentops_local.analytics.divergence import Divergence, TalkPair
+    from agentops_local.analytics.one_session.alignment import Alignment, Done, Pair
+    from agentops_local.analytics.one_session.compare import Comparison, Metric
+    from agentops_local.analytics.one_session.contrast import Change, PromptDiff
+    from agentops_local.analytics.one_session.divergence import Divergence, TalkPair
     from agentops_local.analytics.sessions import Summary
 
 _STEPS_SHOWN, _TALKS_SHOWN, _CHANGES_SHOWN, _LINES_SHOWN = 40, 5, 20, 60
@@ -68,7 +68,7 @@ def compare(settings: Settings, a: str, b: str, steps: int, as_json: bool) -> No
     alike stand beside each other: = the same, ~ the same step that was asked or gave something else, ≠ another step,
     - only A, + only B.
     """
-    from agentops_local.analytics.compare import compare as ask
+    from agentops_local.analytics.one_session.compare import compare as ask
 
     found = ask(a, b, db=settings.path())
     if as_json:

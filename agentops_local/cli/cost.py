@@ -8,8 +8,8 @@ import click
 
 from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.groups import Group
-from agentops_local.analytics.ranking import BY, Costs
-from agentops_local.analytics.ranking import cost as ask
+from agentops_local.analytics.questions.ranking import BY, Costs
+from agentops_local.analytics.questions.ranking import cost as ask
 from agentops_local.cli.common import Settings, db_option, examples, print_json, screen_width, styled
 from agentops_local.cli.filtering import filter_options
 from agentops_local.cli.output import data_options, print_csv, sparkline

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from agentops_local.analytics.alike import Alike
-from agentops_local.analytics.alike import errors as ask
 from agentops_local.analytics.filters import Filter
+from agentops_local.analytics.questions.alike import Alike
+from agentops_local.analytics.questions.alike import errors as ask
 from agentops_local.cli.common import (
     Settings,
     complete_session,

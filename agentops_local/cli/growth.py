@@ -21,7 +21,7 @@ from agentops_local.cli.table import Cell, Column, Row, table
 from agentops_local.cli.text import cut, many, money, offset, one_line, seconds, tokens
 
 if TYPE_CHECKING:
-    from agentops_local.analytics.growth import Break, Context, Turn, Weight
+    from agentops_local.analytics.one_session.growth import Break, Context, Turn, Weight
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _CALLS = (
@@ -67,7 +67,7 @@ def context(settings: Settings, session: str, calls: int, messages: int, as_json
     messages by their characters. The cache breaks where a message has changed that was sent before, or where less came
     from it although none has.
     """
-    from agentops_local.analytics.growth import context as ask
+    from agentops_local.analytics.one_session.growth import context as ask
 
     found = ask(session, db=settings.path(), messages=messages)
     if as_json:

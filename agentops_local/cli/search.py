@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from agentops_local.analytics.filters import Filter
-from agentops_local.analytics.search import Hit
-from agentops_local.analytics.search import search as ask
+from agentops_local.analytics.questions.search import Hit
+from agentops_local.analytics.questions.search import search as ask
 from agentops_local.cli.common import Settings, db_option, examples, print_json, screen_width, styled
 from agentops_local.cli.filtering import filter_options
 from agentops_local.cli.output import data_options, print_csv

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import click
 
 from agentops_local.analytics.filters import Filter
-from agentops_local.analytics.slow import Longest, Slow, Took
-from agentops_local.analytics.slow import slow as ask
-from agentops_local.analytics.stats import PERCENTS
+from agentops_local.analytics.questions.slow import Longest, Slow, Took
+from agentops_local.analytics.questions.slow import slow as ask
+from agentops_local.analytics.questions.stats import PERCENTS
 from agentops_local.cli.common import (
     Settings,
     complete_session,

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from agentops_local.analytics.query import Rows, Value, query
+from agentops_local.analytics.questions.query import Rows, Value, query
 from agentops_local.cli.common import Settings, db_option, examples, price, print_json, screen_width
 from agentops_local.cli.output import data_options, print_csv
 from agentops_local.cli.table import Column, table

@@ -8,8 +8,8 @@ import click
 
 from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.groups import Group, ranked
-from agentops_local.analytics.stats import PERCENTS, Stats, most
-from agentops_local.analytics.stats import stats as gather
+from agentops_local.analytics.questions.stats import PERCENTS, Stats, most
+from agentops_local.analytics.questions.stats import stats as gather
 from agentops_local.cli.common import (
     Settings,
     complete_session,

@@ -51,7 +51,7 @@ db     another database, as `merge` takes it in
 @click.option(
     "--format", "-f", "form", type=click.Choice(_FORMATS), default="auto", show_default=True, help="See above."
 )
-@click.option("--strict", is_flag=True, help="Refuse a file in which anything is wrong: nothing of it is written.")
+@click.option("--strict", is_flag=True, help="Take in all or, if anything is wrong, nothing.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would come.")
 @click.option(
     "--outcome", metavar="FIELD", default="reward", show_default=True,

@@ -21,10 +21,10 @@ from agentops_local.cli.sessions import COLOURS, how_it_ended
 from agentops_local.cli.text import clean, cut, many, moment, offset, one_line, seconds, wrap
 
 if TYPE_CHECKING:
-    from agentops_local.analytics.failures import Failure
+    from agentops_local.analytics.one_session.failures import Failure
+    from agentops_local.analytics.one_session.steps import Step
+    from agentops_local.analytics.one_session.why import Cause, Tries, Why
     from agentops_local.analytics.owners import Owner
-    from agentops_local.analytics.steps import Step
-    from agentops_local.analytics.why import Cause, Tries, Why
 
 _SHOWN = 10  # errors and processes in a list
 _TEXT = 1_200  # characters of a text that are shown
@@ -51,7 +51,7 @@ def why(settings: Settings, session: str, as_json: bool) -> None:
     with what failed, what led there, and what followed. Of a run without such an error it is told what came last; of
     one that succeeded, which errors it got over.
     """
-    from agentops_local.analytics.why import why as ask
+    from agentops_local.analytics.one_session.why import why as ask
 
     found = ask(session, db=settings.path())
     if as_json:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentops_local.analytics.alike import Alike, errors
 from agentops_local.analytics.filters import Filter, parse
 from agentops_local.analytics.index.fingerprint import fingerprint
+from agentops_local.analytics.questions.alike import Alike, errors
 from agentops_local.event import ErrorEvent
 from tests.analytics.recording import Book
 

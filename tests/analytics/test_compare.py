@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from agentops_local.analytics import alignment, contrast
-from agentops_local.analytics import compare as comparing
-from agentops_local.analytics.alignment import Done, aligned
-from agentops_local.analytics.compare import Comparison, Metric, compare
+from agentops_local.analytics.one_session import alignment, contrast
+from agentops_local.analytics.one_session import compare as comparing
+from agentops_local.analytics.one_session.alignment import Done, aligned
+from agentops_local.analytics.one_session.compare import Comparison, Metric, compare
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sessions import NoSuchSession
 from agentops_local.event import LLMEvent, ToolEvent

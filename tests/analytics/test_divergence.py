@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from agentops_local import clock
-from agentops_local.analytics.divergence import Divergence, Talk, TalkPair, compared, paired, talks
+from agentops_local.analytics.one_session.divergence import Divergence, Talk, TalkPair, compared, paired, talks
 from agentops_local.analytics.reading import reading
 from agentops_local.event import LLMEvent
 from agentops_local.recorder.state import SessionState

@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 
 from agentops_local import clock
-from agentops_local.analytics import conversations as finding
-from agentops_local.analytics import messages, tree
-from agentops_local.analytics.conversations import Relation, conversations
-from agentops_local.analytics.growth import context
+from agentops_local.analytics.one_session import conversations as finding
+from agentops_local.analytics.one_session import messages, tree
+from agentops_local.analytics.one_session.conversations import Relation, conversations
+from agentops_local.analytics.one_session.growth import context
 from agentops_local.analytics.reading import reading
 from agentops_local.event import LLMEvent
 from agentops_local.recorder.state import SessionState

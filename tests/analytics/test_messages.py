@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentops_local.analytics import messages
-from agentops_local.analytics.difference import AFTER, BEFORE, difference, same_end, same_length
+from agentops_local.analytics.one_session import messages
+from agentops_local.analytics.one_session.difference import AFTER, BEFORE, difference, same_end, same_length
 from agentops_local.analytics.reading import reading
 from tests.analytics.recording import LONG, Book
 

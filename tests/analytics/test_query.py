@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agentops_local.analytics.query import QueryTooLong, query
+from agentops_local.analytics.questions.query import QueryTooLong, query
 from agentops_local.errors import WrongUse
 from tests.analytics.recording import Book
 
@@ -69,11 +69,11 @@ def test_so_long(book: Book) -> None:
 def test_frames(book: Book) -> None:
     """Where pandas or polars is installed, the rows are given as their frames, with the columns in order."""
     book.tool(book.session(), "t")
-    rows = query("SELECT name, 1 AS n, NULL AS nothing FROM tools", db=book.path)
+    rows = query("SELECT name, 1 AS n, NULL AS none FROM tools", db=book.path)
     pandas = pytest.importorskip("pandas")
     frame = rows.to_pandas()
     assert isinstance(frame, pandas.DataFrame)
-    assert list(frame.columns) == ["name", "n", "nothing"]
+    assert list(frame.columns) == ["name", "n", "none"]
     polars = pytest.importorskip("polars")
     assert rows.to_polars().shape == (1, 3)
     assert isinstance(rows.to_polars(), polars.DataFrame)

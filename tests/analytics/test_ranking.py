@@ -6,7 +6,7 @@ import pytest
 
 from agentops_local import clock
 from agentops_local.analytics.filters import Filter
-from agentops_local.analytics.ranking import BY, MEASURES, cost, top
+from agentops_local.analytics.questions.ranking import BY, MEASURES, cost, top
 from agentops_local.errors import WrongUse
 from agentops_local.event import LLMEvent
 from tests.analytics.recording import Book
@@ -82,7 +82,7 @@ def test_the_most_of_each(book: Book) -> None:
     }  # fmt: skip
     (one,) = top("cost", 1, db=book.path)
     assert one.to_json() | {"duration_s": 0, "events": 1} == one.to_json() | {"duration_s": 0}
-    assert (one.state, one.group.cost, one.duration_s) == ("Fail", 5, 0.000001)
+    assert (one.state, one.group.cost, one.duration_s) == ("Fail", Decimal(5), 0.000001)
     assert [each.tags for each in top("cost", where=Filter(tags=("busy",)), db=book.path)] == [["busy"]]
     assert len(top(limit=3, db=book.path)) == 3
 

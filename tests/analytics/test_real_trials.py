@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentops_local.analytics.compare import compare
-from agentops_local.analytics.growth import context
-from agentops_local.analytics.why import why
+from agentops_local.analytics.one_session.compare import compare
+from agentops_local.analytics.one_session.growth import context
+from agentops_local.analytics.one_session.why import why
 from agentops_local.event import LLMEvent, ToolEvent
 from benchmarks import real_runs
 from benchmarks.real_runs import Call, Run

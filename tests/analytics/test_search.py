@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agentops_local.analytics import filters
 from agentops_local.analytics.index import words
-from agentops_local.analytics.search import Hit, search
+from agentops_local.analytics.questions.search import Hit, search
 from agentops_local.errors import WrongUse
 from agentops_local.event import ToolEvent
 from tests.analytics.index.test_sums import shelf
@@ -149,8 +149,8 @@ def test_found_is_what_holds_it(texts: list[str], asked: str) -> None:
 
 def test_plans(book: Book) -> None:
     """A search of three characters or more goes by the index; no statement of it looks through all events."""
-    from agentops_local.analytics import search as searching
     from agentops_local.analytics.project import indexed
+    from agentops_local.analytics.questions import search as searching
 
     book.llm(book.session(), "x")
     values = {"match": '"abc"', "message": 1}

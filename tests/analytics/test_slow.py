@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from agentops_local.analytics.filters import parse
-from agentops_local.analytics.slow import slow
+from agentops_local.analytics.questions.slow import slow
 from agentops_local.errors import WrongUse
 from agentops_local.event import ActionEvent, Event, LLMEvent, ToolEvent
-from tests.analytics.recording import Book, SessionState
+from agentops_local.recorder.state import SessionState
+from tests.analytics.recording import Book
 
 BEGUN = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -52,7 +53,7 @@ def test_all(book: Book) -> None:
     assert [(one.name, one.group.us, one.self_us) for one in found.took] == [
         ("t", 3 * SECOND, None), ("u", 2.5 * SECOND, None),
     ]  # fmt: skip
-    assert [one.us for one in found.longest] == [2.5 * SECOND, 2 * SECOND, SECOND]
+    assert [one.us for one in found.longest[:3]] == [2.5 * SECOND, 2 * SECOND, SECOND]
     assert [one.us for one in slow(where=parse(tags="x"), db=book.path).longest] == [SECOND]
     with pytest.raises(WrongUse, match="not both"):
         slow(first.id, where=parse(tags="x"), db=book.path)

@@ -7,7 +7,7 @@ import pytest
 from agentops_local.analytics.filters import parse
 from agentops_local.analytics.groups import Group
 from agentops_local.analytics.index import catch_up
-from agentops_local.analytics.stats import Stats, stats
+from agentops_local.analytics.questions.stats import Stats, stats
 from agentops_local.errors import WrongUse
 from agentops_local.event import ErrorEvent, LLMEvent, ToolEvent
 from tests.analytics.recording import Book, erase

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from agentops_local import clock
-from agentops_local.analytics import failures, steps
-from agentops_local.analytics import why as asking
+from agentops_local.analytics.one_session import failures, steps
+from agentops_local.analytics.one_session import why as asking
+from agentops_local.analytics.one_session.why import why
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sessions import Ambiguous, NoSuchSession
-from agentops_local.analytics.why import why
 from agentops_local.errors import DatabaseUnusable
 from agentops_local.event import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
 from tests.analytics.plans import scanned

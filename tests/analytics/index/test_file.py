@@ -14,7 +14,7 @@ from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.groups import Counting
 from agentops_local.analytics.index import forget, opened
 from agentops_local.analytics.index.file import index_file
-from agentops_local.analytics.stats import stats
+from agentops_local.analytics.questions.stats import stats
 from tests.analytics.recording import DB, ROOT, Book, folder_holds
 
 EVENTS = "SELECT count(*) FROM events e JOIN sessions s ON s.seq = e.session WHERE s.id <> ''"

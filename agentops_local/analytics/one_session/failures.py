@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentops_local.analytics.index.fingerprint import fingerprint
+from agentops_local.analytics.one_session.steps import shown
 from agentops_local.analytics.reading import iso
-from agentops_local.analytics.steps import shown
 
 MOST = 500  # errors that are looked at, the first of a session
 

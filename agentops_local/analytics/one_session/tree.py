@@ -7,7 +7,7 @@ import json
 import sqlite3
 from hashlib import blake2b
 
-from agentops_local.analytics.messages import pieces
+from agentops_local.analytics.one_session.messages import pieces
 
 # UNION, not UNION ALL: a message that many prompts share is met once. The way to the root goes to ever lower numbers.
 NODES = """

@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from agentops_local.analytics.asked import Database, asked
-from agentops_local.analytics.conversations import Call, Relation, conversations
-from agentops_local.analytics.difference import Difference, difference
-from agentops_local.analytics.failures import as_text
-from agentops_local.analytics.messages import texts, words
+from agentops_local.analytics.one_session.asked import Database, asked
+from agentops_local.analytics.one_session.conversations import Call, Relation, conversations
+from agentops_local.analytics.one_session.difference import Difference, difference
+from agentops_local.analytics.one_session.failures import as_text
+from agentops_local.analytics.one_session.messages import texts, words
+from agentops_local.analytics.one_session.tree import Tree
 from agentops_local.analytics.reading import iso
 from agentops_local.analytics.sessions import Summary
 from agentops_local.analytics.totals import dollars
-from agentops_local.analytics.tree import Tree
 
 _BEGINNING = 200  # characters of a message that are told
 _TOLD = 100  # breaks of the cache that are told with both texts

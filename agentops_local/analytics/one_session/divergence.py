@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentops_local.analytics.conversations import Call, Relation, conversations
-from agentops_local.analytics.difference import Difference, difference
-from agentops_local.analytics.messages import contents, path, role, texts, words
-from agentops_local.analytics.tree import Tree
+from agentops_local.analytics.one_session.conversations import Call, Relation, conversations
+from agentops_local.analytics.one_session.difference import Difference, difference
+from agentops_local.analytics.one_session.messages import contents, path, role, texts, words
+from agentops_local.analytics.one_session.tree import Tree
 from agentops_local.analytics.whole import value
 
 MOST = 100  # pairs of conversations that are compared

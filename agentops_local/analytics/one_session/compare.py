@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentops_local.analytics import contrast
-from agentops_local.analytics.alignment import Alignment, align
-from agentops_local.analytics.asked import Database, asked
-from agentops_local.analytics.contrast import Change, PromptDiff
-from agentops_local.analytics.divergence import MOST, TalkPair, compared, paired, talks
+from agentops_local.analytics.one_session import contrast
+from agentops_local.analytics.one_session.alignment import Alignment, align
+from agentops_local.analytics.one_session.asked import Database, asked
+from agentops_local.analytics.one_session.contrast import Change, PromptDiff
+from agentops_local.analytics.one_session.divergence import MOST, TalkPair, compared, paired, talks
 from agentops_local.analytics.reading import added, exact_sum
 from agentops_local.analytics.sessions import KINDS, Summary
 

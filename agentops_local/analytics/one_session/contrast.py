@@ -11,8 +11,8 @@ from difflib import unified_diff
 from typing import Any
 
 from agentops_local.analytics import story
-from agentops_local.analytics.divergence import Talk
-from agentops_local.analytics.messages import path, texts, words
+from agentops_local.analytics.one_session.divergence import Talk
+from agentops_local.analytics.one_session.messages import path, texts, words
 from agentops_local.analytics.whole import value
 
 _LINES = 5_000  # of a text that is compared, for two long ones that have nothing in common take for ever

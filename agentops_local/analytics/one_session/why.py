@@ -11,12 +11,12 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentops_local.analytics.asked import Database, asked
-from agentops_local.analytics.failures import Failure, ancestors, failures
+from agentops_local.analytics.one_session.asked import Database, asked
+from agentops_local.analytics.one_session.failures import Failure, ancestors, failures
+from agentops_local.analytics.one_session.steps import Step, shown, steps
 from agentops_local.analytics.owners import Owner, Status, owners_of
 from agentops_local.analytics.reading import iso
 from agentops_local.analytics.sessions import Summary
-from agentops_local.analytics.steps import Step, shown, steps
 
 TRIES = 5  # earlier calls of the tool that failed, and errors of each sort, that are shown
 

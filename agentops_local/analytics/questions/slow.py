@@ -10,9 +10,9 @@ from pathlib import Path
 from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.groups import Counting, Group
 from agentops_local.analytics.project import indexed
+from agentops_local.analytics.questions.stats import PERCENTS
 from agentops_local.analytics.reading import iso
 from agentops_local.analytics.sessions import pick_session, summary
-from agentops_local.analytics.stats import PERCENTS
 from agentops_local.errors import WrongUse
 
 OF_SESSION = """

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
 
-from agentops_local.analytics.messages import listed, pieces
+from agentops_local.analytics.one_session.messages import listed, pieces
 
 WINDOW = 1_000  # steps of each side that are aligned at a time: the time it takes grows with their square
 

@@ -12,9 +12,9 @@ import sqlite3
 from dataclasses import dataclass
 from enum import Enum
 
-from agentops_local.analytics.difference import same_end, same_length
-from agentops_local.analytics.messages import texts, words
-from agentops_local.analytics.tree import Latest, Tree
+from agentops_local.analytics.one_session.difference import same_end, same_length
+from agentops_local.analytics.one_session.messages import texts, words
+from agentops_local.analytics.one_session.tree import Latest, Tree
 
 CALLS = """
 SELECT e.seq, e.id, (SELECT a.name FROM agents a WHERE a.seq = e.agent) AS agent, e.thread_id, e.model, e.init_us,

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agentops_local.analytics.messages import spoken, words
+from agentops_local.analytics.one_session.messages import spoken, words
 from agentops_local.analytics.reading import iso
 from agentops_local.analytics.whole import value
 

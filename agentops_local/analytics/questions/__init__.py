@@ -1,0 +1,1 @@
+"""What may be asked of all that was recorded: a module for each question."""
