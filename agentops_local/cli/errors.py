@@ -67,9 +67,11 @@ def _lines(one: Alike, utc: bool) -> list[str]:
     name = one.error_type or "-"
     code = f" {one_line(one.code)}" if one.code else ""
     where = f" in {one_line(one.failed)}" if one.failed else ""
+    session = one.session_id[:13]
     times = f"first {short_moment(one.first_us, utc, now)}, last {short_moment(one.last_us, utc, now)}"
+    seen = f"{many(one.sessions, 'session')}, {session}, {times}"
     return [
         f"{one.events:>7,}  {styled(cut(one_line(name) + code + where, room - 9), fg='red')}",
         f"         {cut(one_line(one.text), room - 9)}",
-        styled(f"         {many(one.sessions, 'session')}, {times}, {one.session_id[:13]}", dim=True),
+        styled(f"         {cut(seen, room - 9)}", dim=True),
     ]
