@@ -21,8 +21,8 @@ from agentops_local.event import Event, LLMEvent
 from agentops_local.replay.answer import Answer
 from agentops_local.replay.conversation import Item, items, masked
 from agentops_local.replay.difference import compared
-from agentops_local.replay.formats import is_provider, may_be, recognised, reply
-from agentops_local.replay.formats.asked import Asked, Reply
+from agentops_local.replay.formats import is_provider, is_trace, may_be, recognised, reply
+from agentops_local.replay.formats.asked import JSON, Asked, Reply
 from agentops_local.replay.settings import differences
 from agentops_local.replay.tape import Tape
 
@@ -86,6 +86,8 @@ class Player:
         return self._orders.is_live or self._orders.start is not None
 
     def _respond(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply | None:
+        if is_trace(method, url):  # not worth the end of a program, and not to be sent
+            return Reply(204, JSON, ())
         asked = recognised(method, url, {str(name).lower(): str(value) for name, value in headers.items()}, body)
         if asked is None:
             if self._orders.is_offline:

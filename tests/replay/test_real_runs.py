@@ -19,7 +19,7 @@ from agentops_local.replay.tape import Orders, Tape
 from benchmarks.real_runs import Call, data_file, events, load
 from tests.analytics.recording import Book
 
-RUNS = int(os.environ.get("AGENTOPS_LOCAL_REAL_RUNS", "12"))
+RUNS = int(os.environ.get("AGENTOPS_LOCAL_REAL_RUNS", "6"))
 
 
 @pytest.mark.skipif(data_file() is None, reason="the real runs are not here")

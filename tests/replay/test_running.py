@@ -66,9 +66,6 @@ def test_a_stopped_replay_says_so(agent: Agent) -> None:
     assert row == ("Fail", "replay: the program asked what was not recorded")
 
 
-TOOL = "print(post('/embeddings/of/flowers', {{'x': 1}}, {url!r}))"
-
-
 def test_other_requests(agent: Agent) -> None:
     """Requests that are no LLM calls go where they are sent; offline, none does."""
     agent.recorded("hi", "hello")
@@ -84,6 +81,16 @@ def test_other_requests(agent: Agent) -> None:
     assert (outcome.code, said) == (3, [])
     assert outcome.tally.end is not None
     assert "--offline allows no request" in outcome.tally.end["problem"]
+
+
+def test_traces_are_dropped(agent: Agent) -> None:
+    """What a provider's console would be told of the run is taken from the program, and not sent."""
+    agent.recorded("hi", "hello")
+    code = """
+    with urllib.request.urlopen("https://api.openai.com/v1/traces/ingest", b"{}") as response:
+        print(response.status, ask("hi"))
+    """
+    assert agent.replay(code, is_offline=True)[1] == ["204 hello"]
 
 
 def test_offline_by_whatever_means(agent: Agent) -> None:

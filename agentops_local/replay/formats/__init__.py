@@ -73,6 +73,12 @@ def is_provider(host: str) -> bool:
     return any(plain == known or plain.endswith(("." + known, "-" + known)) for known in HOSTS)
 
 
+def is_trace(method: str, url: str) -> bool:
+    """Whether a request tells a provider's own console of the run, as OpenAI's agents do beside their calls."""
+    parts = urlsplit(url)
+    return method.upper() == "POST" and is_provider(parts.hostname or "") and parts.path.endswith("/traces/ingest")
+
+
 def may_be(method: str, url: str) -> bool:
     """Whether a request may be an LLM call, so that one must look into it."""
     parts = urlsplit(url)
