@@ -7,6 +7,7 @@ What a failed test has recorded stays in pytest's folder of temporary files, for
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 from contextlib import ExitStack, redirect_stdout
@@ -15,11 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from agentops_local import host_env
 from agentops_local.analytics.reading import reading
 from agentops_local.clock import new_id
 from agentops_local.enums import EndState
 from agentops_local.pytest_plugin.isolation import isolated, live_sessions
 from agentops_local.pytest_plugin.run import AgentRun
+from agentops_local.recorder import writes
 from agentops_local.session import Session
 from agentops_local.store.backup import back_up
 from agentops_local.store.location import FILE, find_database, make_private
@@ -35,6 +38,10 @@ _EVENTS = "40"  # shown of each session
 _SESSIONS = 5
 _REASON = 300  # characters of an end's reason
 _NAME = 100  # characters of a file's name
+
+# The lasting part of the host environment, with and without the opt-out: to list what is installed and loaded takes
+# longer than the rest of a small test's recording, and every test has a database that does not know it yet.
+_hosts: dict[bool, tuple[str, str]] = {}
 
 
 class Trial:
@@ -71,6 +78,7 @@ class Trial:
             self._client = self._stack.enter_context(isolated(path, str(session_id), settings))
             # Of our own, not the client's: the program that calls init() or start_session() has as many as without us.
             session = Session(session_id, self._client.config, [self._item.nodeid], recorder=self._client._recorder())
+            _tell_host(session)
         except BaseException:
             self._stack.close()
             raise
@@ -83,6 +91,7 @@ class Trial:
         with self._stack:
             for session in (*live_sessions(self._client), self.run._own):
                 session.end_session(self._state, self._reason)
+            _learn_host(self.run._own)
             keep = self._item.config.option.agentops_keep
             if keep and (self._failed or self._item.config.option.agentops_keep_policy == "all"):
                 self._keep(Path(keep))
@@ -130,6 +139,20 @@ class Trial:
         if len(ids) > _SESSIONS:
             said.write(f"\nand {len(ids) - _SESSIONS} more sessions\n")
         return f"{said.getvalue()}\ndatabase: {path}\n"
+
+
+def _tell_host(session: Session) -> None:
+    """Writes the host environment, if an earlier test has looked at it."""
+    state = session._state
+    if state.opt_out in _hosts:
+        state.environment = (*_hosts[state.opt_out], json.dumps(host_env.momentary(state.opt_out)))
+        session._recorder.change(writes.set_environment(state))
+
+
+def _learn_host(session: Session) -> None:
+    state = session._state
+    if state.environment is not None:
+        _hosts[state.opt_out] = state.environment[:2]
 
 
 def _reason(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:

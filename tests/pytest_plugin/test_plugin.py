@@ -84,6 +84,9 @@ def test_outcomes(project: Path) -> None:
         path.name.split("test_0.py-")[1]: rows(path, "SELECT end_state, end_state_reason FROM sessions")[0]
         for path in (project / "kept").iterdir()
     }
+    # Its host is looked at once a process, and stands in every database.
+    hosts = [rows(path, "SELECT environment FROM sessions") for path in (project / "kept").iterdir()]
+    assert hosts == [[(1,)]] * 6
     assert ended["test_passes.db"][0] == "Success"
     assert ended["test_fails.db"] == ("Fail", "the test failed: AssertionError: assert 1 == 2")
     assert ended["test_skips.db"] == ("Indeterminate", "the test skipped: Skipped: not today")
