@@ -103,7 +103,7 @@ class _Run:
         self._begin_us = begin_us if told is None else checks.the_time_us(told, "its time")
         self.end_us = self._begin_us + _STEP * len(found)
         self._agent = str(checks.derived(self._id, "agent"))
-        self._asked: dict[object, tuple[UUID, Message]] = {}  # by the id of the call, or by its function's name
+        self._asked: dict[str | None, tuple[UUID, Message]] = {}  # by the id of the call, or by its function's name
 
     def session(self) -> Session:
         """The session that it becomes."""
@@ -150,10 +150,13 @@ class _Run:
     def _call(self, number: int, message: Message, raws: list[bytes]) -> Event:
         for call in checks.items(message.get("tool_calls"), "tool_calls"):
             asked = checks.mapping(call, "a tool call")
-            self._asked[asked.get("id")] = self._event_id(number), checks.mapping(asked.get("function"), "function")
+            self._asked[checks.text(asked.get("id"))] = (
+                self._event_id(number),
+                checks.mapping(asked.get("function"), "function"),
+            )
         if isinstance(message.get("function_call"), dict):
             function = message["function_call"]
-            self._asked[function.get("name")] = self._event_id(number), function
+            self._asked[checks.text(function.get("name"))] = self._event_id(number), function
         usage = message.get("usage") if isinstance(message.get("usage"), dict) else {}
         model = message.get("model") or self._fields.get("model") or self._manner.model
         columns = {
@@ -164,7 +167,7 @@ class _Run:
 
     def _tool(self, number: int, message: Message) -> Event:
         named = message.get("name")
-        parent, function = self._asked.get(message.get("tool_call_id", named), (None, {"name": named}))
+        parent, function = self._asked.get(checks.text(message.get("tool_call_id", named)), (None, {"name": named}))
         columns = {
             "name": checks.text(function.get("name")), "parent": None if parent is None else parent.bytes,
         }  # fmt: skip

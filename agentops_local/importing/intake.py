@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from agentops_local.errors import AgentOpsLocalError, WrongUse
 from agentops_local.importing import chat, lines, otlp, v2
@@ -29,6 +29,10 @@ FORMATS = ("auto", "v2", "jsonl", "chat", "otlp", "db")
 _KNOWN_BY: dict[str, Callable[[object], bool]] = {
     "jsonl": lines.is_one, "otlp": otlp.is_one, "v2": v2.is_one, "chat": chat.is_one,
 }  # fmt: skip
+_UNKNOWN = (
+    "the file is of no format that is known: neither a session of v2, nor our JSON Lines, runs of chat messages or "
+    "OTLP traces begin so. If it is one of them, say which with --format"
+)
 _MOST_TOLD = 1000  # of what is wrong, so much is remembered by its place
 
 Progress = Callable[[str, int, int], object]  # which file, how many bytes are read, of how many
@@ -69,14 +73,14 @@ def take_in(
         db: the database; it is made if it is not there.
         files: their paths; "-" is stdin. Compressed with gzip or not.
         form: one of `FORMATS`; "auto" finds it out for each.
-        strict: whether a file in which anything is wrong is refused, and nothing of it written.
+        strict: whether a file in which anything is wrong is refused; then nothing of any is written.
         dry_run: only looks, and writes nothing.
         manner: how runs of chat messages are understood.
         progress: told after each session how much of a file is read.
 
     Raises:
         WrongUse: there is no such format, or stdin is named twice.
-        Refused: a file is of no known format; or, with `strict`, something in it is wrong. Files before it are in.
+        Refused: with `strict`, something in a file is wrong.
         DatabaseUnusable: a database cannot be read.
         StoreFault, sqlite3.Error, OSError: a file cannot be read, or ours cannot be written.
     """
@@ -86,13 +90,18 @@ def take_in(
     path = Path(db)
     with ExitStack() as stack:
         given = [stack.enter_context(closing(Given(file))) for file in unique([os.fspath(file) for file in files])]
+        todo = [file if form == "db" or (form == "auto" and file.is_database()) else
+                _File(file, form, manner or Manner(), progress) for file in given]  # fmt: skip
+        for one in todo if strict else ():
+            if isinstance(one, _File):
+                one.refuse()
         into = stack.enter_context(closing(Dry(path) if dry_run else Into(Target(path))))
-        for file in given:
+        for one in todo:
             found.files += 1
-            if form == "db" or (form == "auto" and file.is_database()):
-                _merge(file, path, into, found)
+            if isinstance(one, _File):
+                one.take(into, found)
             else:
-                _File(file, form, manner or Manner(), progress).take(into, found, strict)
+                _merge(one, path, into, found)
     return found
 
 
@@ -114,11 +123,8 @@ class _File:
         self._manner = manner
         self._progress = progress
 
-    def take(self, into: Into | Dry, found: TakenIn, strict: bool) -> None:
+    def take(self, into: Into | Dry, found: TakenIn) -> None:
         """Takes in what it tells."""
-        if strict:
-            self._given.keep()
-            self._look()
         for one in self._told():
             if isinstance(one, Bad):
                 found.skip(self._given.name, one)
@@ -130,8 +136,9 @@ class _File:
             found.sessions += 1
             into.write(one.session, one.events, found)
 
-    def _look(self) -> None:
-        """Raises Refused if anything is wrong."""
+    def refuse(self) -> None:
+        """Raises Refused if anything is wrong in it."""
+        self._given.keep()
         wrong = TakenIn()
         for one in self._told():
             for bad in (one,) if isinstance(one, Bad) else one.wrong:
@@ -139,7 +146,7 @@ class _File:
         if wrong.skipped:
             _, place, reason = wrong.wrong[0]
             more = f"; and {wrong.skipped - 1:,} more" if wrong.skipped > 1 else ""
-            raise Refused(f"nothing of {self._given.name} was taken in: {place}: {reason}{more}")
+            raise Refused(f"nothing was taken in: {self._given.name}, {place}: {reason}{more}")
 
     def _told(self) -> Iterator[Told]:
         with self._given.opened() as (stream, beneath):
@@ -154,11 +161,11 @@ class _File:
         for one in every if form == "auto" else ():
             begun.append(one)
             if isinstance(one, Item):
-                form = _form_of(one.value, self._given.name)
+                form = next((name for name, is_one in _KNOWN_BY.items() if is_one(one.value)), form)
                 break
         found = chain(begun, every)
-        if form == "auto":  # not one value could be read
-            return iter([one for one in begun if isinstance(one, Bad)])
+        if form == "auto":
+            return (one if isinstance(one, Bad) else Bad(one.place, _UNKNOWN) for one in begun)
         if form == "chat":
             return chat.read(found, self._manner, self._given.modified_us)
         return _READERS[form](found)
@@ -167,16 +174,6 @@ class _File:
 _READERS: dict[str, Callable[[Iterator[Found]], Iterator[Told]]] = {
     "v2": v2.read, "jsonl": lines.read, "otlp": otlp.read,
 }  # fmt: skip
-
-
-def _form_of(value: Any, name: str) -> str:
-    for form, is_one in _KNOWN_BY.items():
-        if is_one(value):
-            return form
-    raise Refused(
-        f"{name} is of no format that is known: it holds no session of v2, no JSON Lines of ours, no runs of chat "
-        "messages and no OTLP traces. If it does, say which with --format"
-    )
 
 
 def _position(stream: BinaryIO) -> int:

@@ -48,8 +48,8 @@ class _About:
 
     def __init__(self, place: str, line: Said) -> None:
         self._place = place
-        self._prices: dict[object, Price] = {}
-        self._nodes: dict[object, tuple[object, bytes]] = {}
+        self._prices: dict[int | None, Price] = {}
+        self._nodes: dict[int | None, tuple[int | None, bytes]] = {}
         self._lines = 0  # of events, good or bad
         self._expected: int | None = None
         self._wrong: list[Bad] = []
@@ -89,7 +89,7 @@ class _About:
 
     def _price(self, line: Said) -> None:
         rates = line.get("rates")
-        self._prices[line.get("number")] = Price(
+        self._prices[_number(line, "number")] = Price(
             checks.text(line.get("provider")) or "", checks.text(line.get("model")) or "",
             checks.the_time_us(line.get("from_timestamp"), "from_timestamp"),
             checks.time_us(line.get("until_timestamp"), "until_timestamp"),
@@ -102,10 +102,12 @@ class _About:
     def _node(self, line: Said) -> None:
         if "message" not in line:
             raise Wrong("message is missing")
-        parent = line.get("parent")
+        number, parent = _number(line, "number"), _number(line, "parent")
         if parent is not None and parent not in self._nodes:
             raise Wrong(f"the node {parent} before it is missing")
-        self._nodes[line.get("number")] = (parent, checks.encode(line["message"]))
+        if number == parent or number in self._nodes:
+            raise Wrong(f"the node {number} stands there twice")
+        self._nodes[number] = (parent, checks.encode(line["message"]))
 
     def _event(self, line: Said) -> None:
         self._lines += 1
@@ -119,7 +121,7 @@ class _About:
         pusd = _pusd(line)
         if pusd is not None:
             texts["cost_source"] = texts["cost_source"] or "reported"
-        owner = line.get("owner")
+        owner = _number(line, "owner")
         self._events.append(Event(
             id=checks.the_uuid(line.get("id"), "id").bytes,
             kind=kind,
@@ -137,15 +139,15 @@ class _About:
             },
             payloads={name: checks.encode(line[name]) for name in _PAYLOADS if name in line},
             messages=self._messages(line) if kind == "llms" else None,
-            owner=owner if isinstance(owner, int) else 0,
+            owner=owner or 0,
             agent=None if agent is None else str(agent),
             agent_name=checks.text(line.get("agent_name")),
-            price=self._prices.get(line.get("price")),
+            price=self._prices.get(_number(line, "price")),
         ))  # fmt: skip
 
     def _messages(self, line: Said) -> Messages:
         if "prompt_node" in line or "completion_node" in line:
-            nodes = [line.get("prompt_node"), line.get("completion_node")]
+            nodes = [_number(line, "prompt_node"), _number(line, "completion_node")]
             for node in nodes:
                 if node is not None and node not in self._nodes:
                     raise Wrong(f"the node {node} is missing")
@@ -164,7 +166,7 @@ class _About:
             completion = checks.encode(line["completion"])
         return said(prompt, completion)
 
-    def _placed(self, tree: Nodes, number: object) -> int | None:
+    def _placed(self, tree: Nodes, number: int | None) -> int | None:
         path = []
         while number is not None:
             number, raw = self._nodes[number]
@@ -182,6 +184,14 @@ def _pusd(line: Said) -> int | None:
     if not isinstance(pusd, int) or isinstance(pusd, bool) or abs(pusd) >= 1 << 62:
         raise Wrong(f"cost_pusd {pusd!r} is no amount")
     return pusd
+
+
+def _number(line: Said, name: str) -> int | None:
+    """A number by which something is called."""
+    number = line.get(name)
+    if number is None or (isinstance(number, int) and not isinstance(number, bool)):
+        return number
+    raise Wrong(f"{name} {number!r} is no number")
 
 
 def _form(line: Said, name: str) -> int | None:
@@ -217,7 +227,7 @@ def _session(line: Said) -> Session:
         session.agents.append((str(checks.the_uuid(row.get("id"), "id")), checks.text(row.get("name")) or ""))
     for owner in checks.items(line.get("owners"), "owners"):
         row = checks.mapping(owner, "an owner")
-        session.owners[row.get("number", 0)] = _owner(row)
+        session.owners[_number(row, "number") or 0] = _owner(row)
     return session
 
 

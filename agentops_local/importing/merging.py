@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentops_local.errors import DatabaseUnusable
 from agentops_local.importing.ledger import Carrying, sent
 from agentops_local.importing.source import Reading, Source
 from agentops_local.importing.target import Target, Writable
@@ -100,7 +101,13 @@ def bring(source: Source, session_id: str, into: Into | Dry, found: Merged) -> N
         if theirs is None:  # erased since it was listed
             return
         found.sessions += 1
-        into.take(theirs, found)
+        try:
+            into.take(theirs, found)
+        except (ValueError, TypeError) as error:
+            raise DatabaseUnusable(
+                f"session {session_id} of {source.path} cannot be read ({error}): the database is damaged. "
+                "`agentops-local doctor --repair` mends it; what was merged before is here"
+            ) from error
 
 
 class Into:

@@ -8,7 +8,7 @@ below them stands below what is above them. Spans of a trace may come on many li
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from binascii import Error as NoBase64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +30,8 @@ _OK = frozenset({1, "STATUS_CODE_OK"})
 _OURS = "agentops_local."  # what our own export says beyond the conventions
 _ARGUMENTS, _RESULT = "gen_ai.tool.call.arguments", "gen_ai.tool.call.result"
 _TOKENS = ("prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+# What attributes of any shape may lead to.
+_MISSHAPEN = (Wrong, TypeError, ValueError, LookupError, AttributeError)
 
 Said = Mapping[str, Any]
 
@@ -66,7 +68,7 @@ def _spans(value: object, place: str) -> Iterator[tuple[str, Said, Said]]:
     name = "resourceSpans" if "resourceSpans" in body else "resource_spans"
     for number, group in enumerate(checks.items(body.get(name), name)):
         there = checks.mapping(group, name)
-        resource = _attributes((there.get("resource") or {}).get("attributes"))
+        resource = _attributes(checks.mapping(there.get("resource") or {}, "resource").get("attributes"))
         scopes = next((key for key in ("scopeSpans", "scope_spans") if key in there), "scopeSpans")
         for second, scope in enumerate(checks.items(there.get(scopes), scopes)):
             for third, span in enumerate(checks.items(checks.mapping(scope, scopes).get("spans"), "spans")):
@@ -92,7 +94,8 @@ class _Span:
         self.attributes = _attributes(row.get("attributes"))
         status = checks.mapping(row.get("status") or {}, "status")
         self.code, self.message = status.get("code"), status.get("message")
-        self.raised = next((_attributes(event.get("attributes")) for event in reversed(row.get("events") or ())
+        self.raised = next((_attributes(event.get("attributes"))
+                            for event in reversed(checks.items(row.get("events"), "events"))
                             if isinstance(event, dict) and event.get("name") == "exception"), None)  # fmt: skip
         self.kind = checks.text(self.attributes.get(_OURS + "kind")) or families.kind(self.attributes)
         self.is_ours = _OURS + "kind" in self.attributes
@@ -126,7 +129,7 @@ class _Trace:
         for span in spans:
             try:
                 events += self._events(span)
-            except Wrong as error:  # noqa: PERF203 - the others are taken in
+            except _MISSHAPEN as error:  # noqa: PERF203 - the others are taken in
                 wrong.append(Bad(f"{place}, span {span.id.hex()}", str(error)))
         yield Whole(session, events, wrong)
 
@@ -202,7 +205,7 @@ class _Trace:
         if isinstance(told, str) and name and span.is_ours:
             return str(checks.the_uuid(told, "gen_ai.agent.id")), str(name)
         for one in (span, *self._above(span)):
-            name = families.agent(one.attributes, one.name)
+            name = checks.text(families.agent(one.attributes, one.name))
             if name:
                 return str(checks.derived(self.id, "agent", name)), name
         return str(checks.derived(self.id, "agent")), DEFAULT_AGENT
@@ -292,10 +295,12 @@ def _value(given: object) -> Any:
         if kind == "intValue":
             return int(value) if isinstance(value, (int, str)) and str(value).lstrip("-").isdigit() else value
         if kind == "arrayValue":
-            return [_value(item) for item in checks.items((value or {}).get("values"), kind)]
+            return [_value(item) for item in checks.items(checks.mapping(value or {}, kind).get("values"), kind)]
         if kind == "kvlistValue":
-            return _attributes((value or {}).get("values"))
+            return _attributes(checks.mapping(value or {}, kind).get("values"))
         if kind == "bytesValue":
-            return value if isinstance(value, str) else b64encode(bytes(value)).decode()
+            return checks.text(value)
+        if kind == "stringValue" and not isinstance(value, str):
+            raise Wrong(f"stringValue {value!r} is no text")
         return value
     return None

@@ -101,6 +101,20 @@ def test_a_machine_that_uploads_meanwhile(machines: Machines, api: AgentOpsAPI) 
     assert laptop.states() == {"done": 60}
 
 
+@pytest.mark.parametrize("first", ["node", "laptop"])
+def test_both_upload_at_last(machines: Machines, api: AgentOpsAPI, first: str) -> None:
+    """A session that no machine had uploaded when it was merged, and that both upload then, one after the other, is
+    there once."""
+    node, laptop = machines("node"), machines("laptop")
+    session = node.session()
+    record(session, "first")
+    merge(laptop.file, [node.file])
+    for machine in (node, laptop) if first == "node" else (laptop, node):
+        machine.drain()
+    there(api, session, 5)
+    assert node.states() == laptop.states() == {"done": 20}
+
+
 @pytest.mark.parametrize("arrived", [True, False], ids=["it had arrived", "it was lost"])
 def test_a_request_of_which_nothing_was_heard(machines: Machines, api: AgentOpsAPI, arrived: bool) -> None:
     """A request that a machine has sent without hearing of it is settled by what the server holds: its events are there
