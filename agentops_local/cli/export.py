@@ -49,7 +49,7 @@ A file appears when it is whole, readable by you alone: prompts hold secrets.
         "agentops-local export last",
         "agentops-local export last --format html -o run.html",
         "agentops-local export --all --format jsonl -o runs.jsonl",
-        "agentops-local export --since 7d --tag nightly --format csv --table llms -o calls.csv",
+        "agentops-local export --since 7d --format csv --table llms -o calls.csv",
         "agentops-local export --state fail -o failed/",
     ),
 )

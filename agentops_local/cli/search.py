@@ -32,9 +32,9 @@ _CSV = (
 @click.pass_obj
 @filter_options
 def search(settings: Settings, text: str, limit: int, as_json: bool, as_csv: bool, where: Filter) -> None:
-    """Find a text in prompts, answers, parameters, results, logs and errors, the latest first.
+    """Find a text in whatever was recorded.
 
-    TEXT is any piece of a text of three characters or more; fewer take longer. Upper and lower case are alike. A
+    In prompts, answers, parameters, results, logs and errors; the latest first. TEXT is any piece of a text of three characters or more; fewer take longer. Upper and lower case are alike. A
     message is told once, with the call in which it came up first, however many calls and sessions repeat it. Exit code
     1 if nothing is found.
     """

@@ -42,7 +42,7 @@ db     another database, as `merge` takes it in
     epilog=examples(
         "agentops-local import runs.jsonl.gz",
         "agentops-local import trajectories.json --outcome score --model gpt-4o",
-        "agentops-local export --all --format jsonl | ssh host agentops-local import -",
+        "agentops-local export --all --format jsonl | ssh pc agentops-local import -",
         "agentops-local import --strict --dry-run traces.json",
     )
     + "\n\n\b\nExit codes:\n  0  all of it\n  1  something was skipped, or it did not work\n  2  wrong use",

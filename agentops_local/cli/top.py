@@ -39,7 +39,9 @@ _COLOURS = {"Success": "green", "Fail": "red", "died": "red", "running": "cyan"}
 @click.pass_obj
 @filter_options
 def top(settings: Settings, by: str, limit: int, as_json: bool, as_csv: bool, where: Filter) -> None:
-    """List the sessions that cost most, or have most tokens, events or errors, or lasted longest.
+    """List the sessions that cost most, or erred most.
+
+    Or have most tokens or events, or lasted longest.
 
     Only what the options leave is counted: with --since 7d, what was spent in these days, also by sessions that began
     before.
