@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentops_local.analytics.filters import Filter
+from agentops_local import analytics
+from agentops_local.analytics import Filter
 from agentops_local.analytics.groups import TOKENS, Group
 from agentops_local.analytics.index import opened, words
 from agentops_local.analytics.project import price
-from agentops_local.analytics.questions.active import active
-from agentops_local.analytics.questions.alike import errors
-from agentops_local.analytics.questions.query import query
-from agentops_local.analytics.questions.ranking import cost, top
-from agentops_local.analytics.questions.search import Hit, search
-from agentops_local.analytics.questions.slow import Slow, slow
-from agentops_local.analytics.questions.stats import Stats, stats
+from agentops_local.analytics.questions.search import Hit
+from agentops_local.analytics.questions.slow import Slow
+from agentops_local.analytics.questions.stats import Stats
 from benchmarks.by_hand import ByHand
 from benchmarks.million import DAY_US
 from benchmarks.speech import ABSENT, ARABIC_WORD, CHINESE_WORD, FREQUENT, RARE, SHORT_ABSENT, SHORT_WORD
@@ -91,7 +88,7 @@ def questions(path: Path) -> Iterator[Question]:
         "errors", PROJECT,
         lambda path: {
             bytes.fromhex(one.fingerprint): (one.events, one.sessions, one.first_us, one.last_us)
-            for one in errors(limit=_ALL, db=path)
+            for one in analytics.errors(limit=_ALL, db=path)
         },
         lambda hand: hand.errors(), _equal,
     )  # fmt: skip
@@ -100,21 +97,22 @@ def questions(path: Path) -> Iterator[Question]:
     yield _slow("slow, all", PROJECT, None)
     yield Question(
         "active", PROJECT,
-        lambda path: {one.session.id for one in active(db=path)}, lambda hand: hand.active(), _equal,
+        lambda path: {one.session.id for one in analytics.active(db=path)}, lambda hand: hand.active(), _equal,
     )  # fmt: skip
     for name, text in _TEXTS.items():
         yield _search(f"search, {name}", text)
     sql = _QUERY.format(session=ids[largest])
     yield Question(
         "query, tools of the largest session", ONE_SESSION,
-        lambda path: [tuple(row.values()) for row in query(sql, db=path)], lambda hand: hand.query(sql), _equal,
+        lambda path: [tuple(row.values()) for row in analytics.query(sql, db=path)],
+        lambda hand: hand.query(sql), _equal,
     )  # fmt: skip
 
 
 def _stats(name: str, target: float, session: str | None) -> Question:
     return Question(
         name, target,
-        lambda path: stats(session, db=path),
+        lambda path: analytics.stats(session, db=path),
         lambda hand: hand.stats(session),
         _same_stats,
     )  # fmt: skip
@@ -123,7 +121,7 @@ def _stats(name: str, target: float, session: str | None) -> Question:
 def _cost(by: str, where: Filter) -> Question:
     return Question(
         f"cost by {by}{', 7 days' if where.since_us else ''}", PROJECT,
-        lambda path: cost(by, where=where, db=path, utc=True).groups,
+        lambda path: analytics.cost(by, where=where, db=path, utc=True).groups,
         lambda hand: hand.cost(by, where.since_us or 0),
         lambda ours, hand: _equal({name: (group.calls, *_sums(group)[1:]) for name, group in ours.items()}, hand),
     )  # fmt: skip
@@ -132,7 +130,7 @@ def _cost(by: str, where: Filter) -> Question:
 def _most(by: str) -> Question:
     return Question(
         f"top by {by}", PROJECT,
-        lambda path: [session.id for session in top(by, _TOP, db=path)],
+        lambda path: [session.id for session in analytics.top(by, _TOP, db=path)],
         lambda hand: hand.top(by, _TOP),
         _equal,
     )  # fmt: skip
@@ -141,7 +139,7 @@ def _most(by: str) -> Question:
 def _slow(name: str, target: float, session: str | None) -> Question:
     return Question(
         name, target,
-        lambda path: slow(session, _TOP, db=path),
+        lambda path: analytics.slow(session, _TOP, db=path),
         lambda hand: hand.slow(_TOP, session),
         _same_slow,
     )  # fmt: skip
@@ -150,7 +148,7 @@ def _slow(name: str, target: float, session: str | None) -> Question:
 def _search(name: str, text: str) -> Question:
     return Question(
         name, SEARCH,
-        lambda path: search(text, _HITS, db=path),
+        lambda path: analytics.search(text, _HITS, db=path),
         lambda hand: hand.search(text, _HITS),
         _same_hits,
     )  # fmt: skip
