@@ -13,9 +13,9 @@ from agentops_local.cli.text import money, seconds
 from agentops_local.clock import now_us
 
 _COLUMNS = (
-    Column("SESSION"), Column("STATE"), Column("FOR", right=True), Column("QUIET", right=True), Column("PROCESSES", spare=3),
-    Column("LAST EVENT", least=8), Column("EVENTS", right=True), Column("ERRORS", right=True, spare=2),
-    Column("COST", right=True), Column("TAGS", least=6, spare=1),
+    Column("SESSION"), Column("STATE"), Column("FOR", right=True), Column("QUIET", right=True),
+    Column("PROCESSES", spare=3), Column("LAST EVENT", least=8), Column("EVENTS", right=True),
+    Column("ERRORS", right=True, spare=2), Column("COST", right=True), Column("TAGS", least=6, spare=1),
 )  # fmt: skip
 
 

@@ -42,8 +42,8 @@ _CSV = (
 def cost(settings: Settings, by: str, as_json: bool, as_csv: bool, where: Filter) -> None:
     """Show what LLM calls cost: by model, agent, tag, day.
 
-    And by session or host. A call of a session with several tags counts for each of them. Calls without a price are counted as unpriced, never
-    as free; then the sum is what they cost at least.
+    And by session or host. A call of a session with several tags counts for each of them. Calls without a price are
+    counted as unpriced, never as free; then the sum is what they cost at least.
     """
     found = ask(by, where=where, db=settings.path(), utc=settings.utc)
     if as_json:

@@ -53,7 +53,7 @@ def _event_ids(ctx: click.Context, param: click.Parameter, values: Sequence[str]
     epilog=examples(
         "agentops-local erase --pattern 'sk-[A-Za-z0-9]{20,}' --dry-run",
         "agentops-local erase --pattern 'sk-[A-Za-z0-9]{20,}'",
-        "agentops-local erase --pattern '(?i)jane doe' --session last --replace '[them]'",
+        "agentops-local erase --pattern '(?i)jane doe' -s last --replace '[them]'",
         "agentops-local erase --event 0197a1b2-c3d4-7000-8000-000000000001",
         "agentops-local erase --session 0197a1b2",
     )
@@ -89,12 +89,13 @@ def erase(
 ) -> None:
     """Take out what must not stay: a pattern, an event.
 
-    Or sessions. From the tables, the file and its write-ahead log, for good. A pattern is a regular expression of Python; it is held
-    against each recorded text and number on its own: what went in and came out, prompts, names, tags, reasons. Ids,
-    times and counts stay as they are. Prompts stay whole, with a marker in the place of each match.
+    Or sessions. From the tables, the file and its write-ahead log, for good. A pattern is a regular expression of
+    Python; it is held against each recorded text and number on its own: what went in and came out, prompts, names,
+    tags, reasons. Ids, times and counts stay as they are. Prompts stay whole, with a marker in the place of each
+    match.
 
-    A program that goes on recording may record the same again. What was uploaded before is told: it is not taken out
-    there. The exit code is 1 if it can still be read somewhere in the file.
+    A program that goes on recording may record the same again. What was uploaded before is told: it is not taken
+    out there. The exit code is 1 if it can still be read somewhere in the file.
     """
     path = settings.path()
     _check(pattern, events, sessions, replace)

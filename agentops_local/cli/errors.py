@@ -45,8 +45,9 @@ _CSV = (
 def errors(settings: Settings, session: str | None, limit: int, as_json: bool, as_csv: bool, where: Filter) -> None:
     """Group errors that are alike, and count them.
 
-    How often, in how many sessions, first and last seen. Alike are errors of the same type and code whose words differ in numbers, ids, times, paths and addresses only. With
-    a SESSION, only the errors that it has are listed, but counted over all sessions: was this seen before?
+    How often, in how many sessions, first and last seen. Alike are errors of the same type and code whose words
+    differ in numbers, ids, times, paths and addresses only. With a SESSION, only the errors that it has are listed,
+    but counted over all sessions: was this seen before?
     """
     found = ask(session, limit, where=where, db=settings.path())
     rows = [one.to_json() for one in found]

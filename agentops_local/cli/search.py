@@ -34,9 +34,9 @@ _CSV = (
 def search(settings: Settings, text: str, limit: int, as_json: bool, as_csv: bool, where: Filter) -> None:
     """Find a text in whatever was recorded.
 
-    In prompts, answers, parameters, results, logs and errors; the latest first. TEXT is any piece of a text of three characters or more; fewer take longer. Upper and lower case are alike. A
-    message is told once, with the call in which it came up first, however many calls and sessions repeat it. Exit code
-    1 if nothing is found.
+    In prompts, answers, parameters, results, logs and errors; the latest first. TEXT is any piece of a text of
+    three characters or more; fewer take longer. Upper and lower case are alike. A message is told once, with the
+    call in which it came up first, however many calls and sessions repeat it. Exit code 1 if nothing is found.
     """
     found = ask(text, limit, where=where, db=settings.path())
     rows = [hit.to_json() for hit in found]

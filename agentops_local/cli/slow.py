@@ -54,9 +54,9 @@ _CSV = ("kind", "name", "events", "failed", "duration_s", "self_s", "p50_s", "p9
 def slow(settings: Settings, session: str | None, limit: int, as_json: bool, as_csv: bool, where: Filter) -> None:
     """Show where the time went, and the longest calls.
 
-    Of one SESSION the time is that in which nothing else was recorded inside a call, so that what stands inside another
-    is not counted twice; unaccounted is the time in which no call was under way. Of many sessions it is all that the
-    calls took together.
+    Of one SESSION the time is that in which nothing else was recorded inside a call, so that what stands inside
+    another is not counted twice; unaccounted is the time in which no call was under way. Of many sessions it is all
+    that the calls took together.
     """
     found = ask(session, limit, where=where, db=settings.path())
     if as_json:

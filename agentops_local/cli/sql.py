@@ -18,7 +18,7 @@ _LEAST = 8  # columns of the screen that a column of the answer gets at least
 @click.command(
     epilog=examples(
         'agentops-local sql "SELECT model, sum(cost) FROM llms GROUP BY model"',
-        'agentops-local sql "SELECT * FROM session_stats ORDER BY cost" --limit 5 --csv',
+        'agentops-local sql "SELECT * FROM session_stats ORDER BY cost" --csv',
         "agentops-local sql - --json < question.sql",
     )
 )

@@ -43,8 +43,8 @@ def top(settings: Settings, by: str, limit: int, as_json: bool, as_csv: bool, wh
 
     Or have most tokens or events, or lasted longest.
 
-    Only what the options leave is counted: with --since 7d, what was spent in these days, also by sessions that began
-    before.
+    Only what the options leave is counted: with --since 7d, what was spent in these days, also by sessions that
+    began before.
     """
     found = ask(by, limit, where=where, db=settings.path())
     rows = [one.to_json() for one in found]
