@@ -17,6 +17,8 @@ MARKER = "[erased]"
 
 # The texts and numbers of a JSON text, in order. A comma, a bracket or a word between them is never of interest.
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*', re.DOTALL)
+# What makes a pattern look at what stands around its match: there, a text and the JSON that it is in may differ.
+_LOOKS_AROUND = re.compile(r"[\^$]|\\[AbBZz]|\(\?[=!<>(]|[*+?}]\+")
 _ROUNDS = 10  # what is put together by a replacement may match again
 _DEPTH = 8  # JSON within a text within JSON
 
@@ -47,6 +49,7 @@ class Censor:
         if any("\ud800" <= character <= "\udfff" or character == "\0" for character in replacement):
             raise WrongUse(f"{shown(replacement)} cannot be stored: use another replacement")
         self._replacement = replacement
+        self._looks_around = _LOOKS_AROUND.search(pattern) is not None
         self.matches = 0
 
     def plain(self, text: str) -> str:
@@ -67,6 +70,8 @@ class Censor:
     def json(self, text: str, depth: int = 0) -> str:
         """A JSON text, or a part of one that ends between two tokens, without what matches in its texts and numbers.
         What does not match stays as it is, to the letter."""
+        if not (self._looks_around or "\\" in text or self._pattern.search(text)):
+            return text  # without escapes, whatever matches in a text does so in its JSON
 
         def scrub(token: re.Match[str]) -> str:
             literal = token[0]

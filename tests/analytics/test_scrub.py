@@ -10,6 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from agentops_local.analytics import erase as erasing
 from agentops_local.analytics.censor import Censor
@@ -324,6 +326,22 @@ def test_json(pattern: str, before: str, after: str) -> None:
     scrubbed = Censor(pattern).json(before)
     assert scrubbed == after
     json.loads(scrubbed)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "[^b]", "a+", "(?:ab)?", "1", r"\d", r"\w{2}", ".", '"', r"\b", "$", "(?i:B)"]),
+             min_size=1, max_size=4),
+    st.recursive(
+        st.text("abB1\"\\\n", max_size=6) | st.integers(0, 99), lambda inner: st.lists(inner, max_size=3), max_leaves=8
+    ),
+)  # fmt: skip
+def test_the_short_cut_changes_nothing(parts: list[str], value: object) -> None:
+    """Whether a payload need be looked at text by text is told from its JSON, and rightly."""
+    pattern, text = "".join(parts), json.dumps(value)
+    assume(not re.search(pattern, "") and not re.search(pattern, "Ö"))
+    slow = Censor(pattern, "Ö")
+    slow._looks_around = True
+    assert Censor(pattern, "Ö").json(text) == slow.json(text)
 
 
 def test_what_replacing_puts_together(book: Book) -> None:
