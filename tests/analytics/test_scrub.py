@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from agentops_local.analytics import erase as erasing
@@ -335,6 +335,8 @@ def test_json(pattern: str, before: str, after: str) -> None:
         st.text("abB1\"\\\n", max_size=6) | st.integers(0, 99), lambda inner: st.lists(inner, max_size=3), max_leaves=8
     ),
 )  # fmt: skip
+@example(parts=["a", "$"], value="ba")
+@example(parts=[r"\b", "a"], value=["a"])
 def test_the_short_cut_changes_nothing(parts: list[str], value: object) -> None:
     """Whether a payload need be looked at text by text is told from its JSON, and rightly."""
     pattern, text = "".join(parts), json.dumps(value)
