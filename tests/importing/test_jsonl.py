@@ -39,6 +39,8 @@ def full(book: Book) -> Book:
     book.add(state, ActionEvent(event_type="apis", action_type="call"))
     book.error(state, tool, "it broke")
     book.change("UPDATE events SET params = 'null', extra = '{\"more\":[1]}' WHERE kind = 'actions'")
+    plain, more = ('{"role":"assistant","content":"said"' + end for end in ("}", ',"more":1}'))
+    book.change("UPDATE messages SET content = ? WHERE content = ? AND hash IS NULL", more, plain)
     insert = "INSERT INTO prices VALUES (7, 'openai', 'm', 0, 5, '{\"input\":\"1\"}', 'priced', 'a book', 6, 8)"
     book.change(insert)
     book.change("UPDATE events SET cost_pusd = 3, cost_source = 'priced', price = 7 WHERE model = 'm'")
@@ -66,6 +68,9 @@ def test_a_round_trip_loses_nothing(full: Book, tmp_path: Path, once: bool) -> N
     sound(other)
     prices = "SELECT provider, model, from_us, until_us, rates, kind, source, looked_us, ended_us FROM prices"
     assert query(other, prices) == query(full.path, prices)
+    messages = "SELECT text FROM message_texts ORDER BY text"
+    assert query(other, messages) == query(full.path, messages)
+    assert '{"role":"assistant","content":"said","more":1}' in {row[0] for row in query(other, messages)}
     before = stored(other)
     again = take_in(other, [file])
     assert again.is_nothing

@@ -14,7 +14,7 @@ from agentops_local import clock
 from agentops_local.analytics.erase import Eraser
 from agentops_local.analytics.owners import Status
 from agentops_local.errors import DatabaseUnusable, ForeignDatabase, WrongUse
-from agentops_local.event import ErrorEvent
+from agentops_local.event import ActionEvent, ErrorEvent
 from agentops_local.importing import Merged, merge
 from agentops_local.recorder.state import SessionState
 from tests.analytics.recording import LONG, Book, run, start
@@ -208,6 +208,30 @@ def test_a_session_of_two_machines(here: Path, tmp_path: Path) -> None:
         ('"0"', moment), ('"1"', moment + 1),
     ]  # fmt: skip
     assert query(here, "SELECT count(*) FROM owners") == [(2,)]
+    sound(here)
+
+
+def test_an_agent_that_had_no_name(here: Path, tmp_path: Path) -> None:
+    """An agent that was merged before it had a name gets it with a later merge; one that has a name keeps it."""
+    agent = "0197a1b2-0000-7000-8000-000000000001"
+    book = Book(tmp_path / "node.db")
+    state = book.session()
+    book.recorder.record(state, ActionEvent(action_type="a"), agent, None)
+    book.close()
+    for name, kept in (("Unnamed agent", "Unnamed agent"), ("first", "first"), ("second", "first")):
+        book.change("UPDATE agents SET name = ? WHERE id = ?", name, agent)
+        merge(here, [book.path])
+        assert query(here, "SELECT name FROM agents WHERE id = ?", agent) == [(kept,)]
+
+
+def test_one_that_is_damaged(master: Path, here: Path) -> None:
+    """A database in which a row is not what was written is told of, and of the session nothing is here."""
+    with closing(sqlite3.connect(master)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("DELETE FROM messages WHERE id = (SELECT max(prompt) FROM events)")
+    with pytest.raises(DatabaseUnusable, match="doctor --repair"):
+        merge(here, [master])
+    assert query(here, "SELECT id FROM sessions") == [(SESSIONS[0],), (SESSIONS[1],)]
     sound(here)
 
 
