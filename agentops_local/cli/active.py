@@ -9,8 +9,8 @@ from agentops_local.analytics.questions.active import Active
 from agentops_local.analytics.questions.active import active as ask
 from agentops_local.cli.common import Settings, db_option, examples, json_option, price, print_json, screen_width
 from agentops_local.cli.table import Cell, Column, Row, table
-from agentops_local.cli.text import money, seconds
 from agentops_local.clock import now_us
+from agentops_local.figures import money, seconds
 
 _COLUMNS = (
     Column("SESSION"), Column("STATE"), Column("FOR", right=True), Column("QUIET", right=True),

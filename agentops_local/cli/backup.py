@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json
-from agentops_local.cli.text import many, size
+from agentops_local.cli.text import many
+from agentops_local.figures import size
 from agentops_local.recovery.backup import Refused, make
 from agentops_local.store.backup import Progress
 

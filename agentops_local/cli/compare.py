@@ -19,7 +19,8 @@ from agentops_local.cli.common import (
 )  # fmt: skip
 from agentops_local.cli.sessions import COLOURS
 from agentops_local.cli.table import Cell, Column, Note, Row, table
-from agentops_local.cli.text import clean, cut, many, money, one_line, seconds, width, wrap
+from agentops_local.cli.text import clean, cut, many, one_line, width, wrap
+from agentops_local.figures import money, seconds
 
 if TYPE_CHECKING:
     from agentops_local.analytics.one_session.alignment import Alignment, Done, Pair

@@ -14,7 +14,8 @@ from agentops_local.cli.common import Settings, db_option, examples, print_json,
 from agentops_local.cli.filtering import filter_options
 from agentops_local.cli.output import data_options, print_csv, sparkline
 from agentops_local.cli.table import Column, Row, table
-from agentops_local.cli.text import many, money, tokens
+from agentops_local.cli.text import many
+from agentops_local.figures import money, tokens
 
 _NUMBERS = (
     Column("CALLS", right=True), Column("IN", right=True), Column("OUT", right=True),

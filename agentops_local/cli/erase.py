@@ -34,7 +34,8 @@ from agentops_local.cli.common import (
     to_json,
 )  # fmt: skip
 from agentops_local.cli.table import Column, table
-from agentops_local.cli.text import counted, many, moment, size
+from agentops_local.cli.text import counted, many, moment
+from agentops_local.figures import size
 
 _SHOWN = 50
 _PLACES = (Column("SESSION"), Column("EVENT"), Column("KIND"), Column("WHERE", least=12))

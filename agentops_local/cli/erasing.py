@@ -16,7 +16,8 @@ from agentops_local.analytics.erase import Erased, Eraser, StillRunning, work
 from agentops_local.analytics.owners import Status
 from agentops_local.analytics.reading import reading
 from agentops_local.cli.common import F, print_json
-from agentops_local.cli.text import many, one_line, size
+from agentops_local.cli.text import many, one_line
+from agentops_local.figures import size
 
 
 def rewrite_option(command: F) -> F:

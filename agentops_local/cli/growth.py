@@ -18,7 +18,8 @@ from agentops_local.cli.common import (
     styled,
 )  # fmt: skip
 from agentops_local.cli.table import Cell, Column, Row, table
-from agentops_local.cli.text import cut, many, money, offset, one_line, seconds, tokens
+from agentops_local.cli.text import cut, many, offset, one_line
+from agentops_local.figures import money, seconds, tokens
 
 if TYPE_CHECKING:
     from agentops_local.analytics.one_session.growth import Break, Context, Turn, Weight

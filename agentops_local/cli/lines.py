@@ -9,7 +9,8 @@ from typing import Any
 from agentops_local.analytics.timeline import Line
 from agentops_local.cli.common import styled
 from agentops_local.cli.sessions import token_pair
-from agentops_local.cli.text import clean, clock_time, cut, money, one_line, seconds, width
+from agentops_local.cli.text import clean, clock_time, cut, one_line, width
+from agentops_local.figures import money, seconds
 
 # The parts of a whole event that are long; the rest stands in its line.
 _LONG = ("prompt", "completion", "params", "returns", "details", "logs", "screenshot", "extra")

@@ -13,7 +13,8 @@ import click
 
 from agentops_local.cli.common import Settings, complete_session, db_option, examples, json_option, pick, print_json
 from agentops_local.cli.filtering import filter_options
-from agentops_local.cli.text import many, size
+from agentops_local.cli.text import many
+from agentops_local.figures import size
 
 if TYPE_CHECKING:
     from agentops_local.analytics.filters import Filter

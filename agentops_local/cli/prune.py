@@ -11,8 +11,9 @@ from agentops_local.analytics.reading import iso, reading
 from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json, screen_width
 from agentops_local.cli.erasing import erase, rewrite_option, tell
 from agentops_local.cli.table import Column, table
-from agentops_local.cli.text import many, moment, size
+from agentops_local.cli.text import many, moment
 from agentops_local.clock import now_us
+from agentops_local.figures import size
 
 _ROUNDS = 4  # what a session takes in the file is an estimate, so it is measured and tried again
 _COLUMNS = (Column("SESSION"), Column("STATE"), Column("STARTED"), Column("ENDED OR LAST SEEN"))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from agentops_local.cli.common import print_json, screen_width, styled
-from agentops_local.cli.text import counted, many, size, wrap
+from agentops_local.cli.text import counted, many, wrap
+from agentops_local.figures import size
 from agentops_local.recovery.repair import Repair, Repaired
 from agentops_local.recovery.salvage import Salvaged
 

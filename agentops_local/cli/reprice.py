@@ -11,7 +11,8 @@ from agentops_local.analytics.reading import reading
 from agentops_local.analytics.totals import dollars
 from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json, screen_width
 from agentops_local.cli.table import Column, table
-from agentops_local.cli.text import many, money
+from agentops_local.cli.text import many
+from agentops_local.figures import money
 from agentops_local.pricing.access import opened
 from agentops_local.pricing.reprice import Model, Reprice
 

@@ -14,7 +14,8 @@ from agentops_local.analytics.owners import open_owners
 from agentops_local.analytics.uploading import lock_file
 from agentops_local.cli.backup import copying
 from agentops_local.cli.common import Settings, db_option, examples, json_option, print_json
-from agentops_local.cli.text import many, moment, size
+from agentops_local.cli.text import many, moment
+from agentops_local.figures import size
 from agentops_local.process import Liveness
 from agentops_local.recovery.backup import Refused
 from agentops_local.recovery.digest import Holding

@@ -9,8 +9,9 @@ from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sessions import STATES, Summary, list_sessions, shown_length
 from agentops_local.cli.common import Settings, db_option, examples, json_option, price, print_json, screen_width
 from agentops_local.cli.table import Cell, Column, Note, Row, table
-from agentops_local.cli.text import moment, money, seconds, short_moment, tokens
+from agentops_local.cli.text import moment, short_moment
 from agentops_local.clock import now_us
+from agentops_local.figures import money, seconds, tokens
 
 COLOURS = {"Success": "green", "Fail": "red", "running": "cyan", "died": "red", "unknown": "yellow"}
 

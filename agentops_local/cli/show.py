@@ -27,7 +27,8 @@ from agentops_local.cli.common import (
 )  # fmt: skip
 from agentops_local.cli.sessions import COLOURS, how_it_ended, token_pair
 from agentops_local.cli.table import Cell, Column, Row, table
-from agentops_local.cli.text import counted, many, moment, money, offset, one_line, seconds, wrap
+from agentops_local.cli.text import counted, many, moment, offset, one_line, wrap
+from agentops_local.figures import money, seconds
 
 _EVENTS = (
     Column("AFTER", right=True),

@@ -22,7 +22,8 @@ from agentops_local.cli.common import (
 from agentops_local.cli.filtering import filter_options
 from agentops_local.cli.output import data_options, print_csv
 from agentops_local.cli.table import Column, Row, table
-from agentops_local.cli.text import moment, seconds
+from agentops_local.cli.text import moment
+from agentops_local.figures import seconds
 
 _TOOK = (
     Column("KIND"), Column("NAME", least=8), Column("CALLS", right=True), Column("TIME", right=True),

@@ -22,7 +22,8 @@ from agentops_local.cli.common import (
 )  # fmt: skip
 from agentops_local.cli.filtering import filter_options
 from agentops_local.cli.table import Cell, Column, Row, table
-from agentops_local.cli.text import many, money, seconds, tokens
+from agentops_local.cli.text import many
+from agentops_local.figures import money, seconds, tokens
 
 _EVENTS = Column("EVENTS", right=True)
 _TIMES = (Column("P50", right=True), Column("P95", right=True), Column("P99", right=True, spare=4))

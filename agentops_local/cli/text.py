@@ -6,7 +6,6 @@ import re
 import textwrap
 import unicodedata
 from datetime import datetime, timezone
-from decimal import Decimal
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _BLANKS = re.compile(r"\s+")
@@ -61,43 +60,6 @@ def _columns(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def money(cost: Decimal | None, unpriced: int = 0) -> str:
-    """A cost in US dollars. Calls without a price make it a lower bound, or unknown altogether."""
-    if cost is None or (not cost and unpriced):
-        return "unpriced"
-    if cost == 0:
-        return "$0"
-    places = 4 if abs(cost) >= Decimal("0.01") else min(12, 1 - cost.adjusted())
-    return f"{'≥' if unpriced else ''}{'-' if cost < 0 else ''}${abs(cost):,.{max(places, 4)}f}"
-
-
-def tokens(count: int) -> str:
-    """A number of tokens, short."""
-    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if count >= 10 * size or (count >= size and letter != "k"):
-            return f"{count / size:,.1f}{letter}" if count < 100 * size else f"{count / size:,.0f}{letter}"
-    return f"{count:,}"
-
-
-def seconds(value: float | None) -> str:
-    """A duration, short."""
-    if value is None:
-        return ""
-    if value < 0:
-        return f"-{seconds(-value)}"
-    if value < 0.0005:
-        return "<1ms" if value else "0"
-    if value < 0.9995:
-        return f"{value * 1000:.0f}ms"
-    if value < 59.95:
-        return f"{value:.1f}s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours < 48 else f"{hours // 24}d{hours % 24:02d}h"
-
-
 def offset(us: int) -> str:
     """How long after the beginning, in seconds or, after ten minutes, as a clock would show it."""
     sign, us = ("-", -us) if us < 0 else ("+", us)
@@ -106,16 +68,6 @@ def offset(us: int) -> str:
     minutes, rest = divmod(us // 1_000_000, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{sign}{hours}:{minutes:02d}:{rest:02d}"
-
-
-def size(count: int) -> str:
-    """A number of bytes, short."""
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def counted(plural: str, count: int) -> str:

@@ -11,7 +11,8 @@ from agentops_local.cli.common import Settings, db_option, examples, print_json,
 from agentops_local.cli.filtering import filter_options
 from agentops_local.cli.output import data_options, print_csv
 from agentops_local.cli.table import Cell, Column, Row, table
-from agentops_local.cli.text import many, moment, money, seconds, tokens
+from agentops_local.cli.text import many, moment
+from agentops_local.figures import money, seconds, tokens
 
 _COLUMNS = (
     Column("SESSION"), Column("STATE"), Column("STARTED", spare=2), Column("COST", right=True),

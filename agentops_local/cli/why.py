@@ -18,7 +18,8 @@ from agentops_local.cli.common import (
     styled,
 )  # fmt: skip
 from agentops_local.cli.sessions import COLOURS, how_it_ended
-from agentops_local.cli.text import clean, cut, many, moment, offset, one_line, seconds, wrap
+from agentops_local.cli.text import clean, cut, many, moment, offset, one_line, wrap
+from agentops_local.figures import seconds
 
 if TYPE_CHECKING:
     from agentops_local.analytics.one_session.failures import Failure

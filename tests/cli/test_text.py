@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentops_local import figures
 from agentops_local.cli import text
 from agentops_local.cli.table import Column, Note, table
 
@@ -20,8 +21,8 @@ from agentops_local.cli.table import Column, Note, table
 )  # fmt: skip
 def test_costs(cost: str, unpriced: int, shown: str) -> None:
     """A cost shows four decimals, or two digits that count; calls without a price make it a lower bound."""
-    assert text.money(Decimal(cost), unpriced) == shown
-    assert text.money(None) == "unpriced"
+    assert figures.money(Decimal(cost), unpriced) == shown
+    assert figures.money(None) == "unpriced"
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_costs(cost: str, unpriced: int, shown: str) -> None:
 )  # fmt: skip
 def test_durations(seconds: float | None, shown: str) -> None:
     """A duration shows its two largest units."""
-    assert text.seconds(seconds) == shown
+    assert figures.seconds(seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -42,13 +43,13 @@ def test_durations(seconds: float | None, shown: str) -> None:
 )
 def test_tokens(count: int, shown: str) -> None:
     """Many tokens are shown in thousands and millions."""
-    assert text.tokens(count) == shown
+    assert figures.tokens(count) == shown
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_300_000, "2.3 MB")])
 def test_sizes(count: int, shown: str) -> None:
     """A size is shown in thousands."""
-    assert text.size(count) == shown
+    assert figures.size(count) == shown
 
 
 @pytest.mark.parametrize(
