@@ -34,6 +34,9 @@ _WHOLE = f"SELECT {_COLUMNS} FROM idx.cells"  # noqa: S608 - our own text
 CELLS = """
 SELECT {dimension} AS key, {sums} FROM ({cells}) c WHERE {where} GROUP BY {dimension}
 """
+DAYS_AND_MODELS = """
+SELECT slot, what, {sums} FROM ({cells}) c WHERE {where} AND c.what IN ({whats}) GROUP BY slot, what
+"""
 LONGEST = """
 SELECT * FROM ({cells}) c WHERE {where} AND c.longest_us IS NOT NULL ORDER BY c.longest_us DESC, c.longest LIMIT :limit
 """
@@ -150,7 +153,7 @@ class Counting:
         self._connection = connection
         self._where = where
         self._names = {row[0]: tuple(row)[1:] for row in connection.execute("SELECT * FROM idx.names").fetchall()}
-        self._sessions = list(filters.sessions(connection, _of_sessions(where))) if where.picks_sessions else None
+        self._sessions = list(filters.sessions(connection, where.of_sessions)) if where.picks_sessions else None
         self._cells, self._condition = _WHOLE, self._conditions()
         if where.since_us is not None or where.until_us is not None:
             self._cut_time()
@@ -192,6 +195,18 @@ class Counting:
     def sessions(self) -> dict[int, Group]:
         """By session, its `seq`."""
         return self._keyed("session")
+
+    def days_and_models(self, utc: bool = False) -> dict[tuple[str, str], Group]:
+        """LLM calls by day and model."""
+        found: dict[tuple[str, str], Group] = {}
+        zone = timezone.utc if utc else None
+        sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
+        whats = ", ".join(str(what) for what, name in self._names.items() if name[0] == "llms")
+        sql = DAYS_AND_MODELS.format(sums=sums, cells=self._cells, where=self._condition, whats=whats)
+        for row in self._connection.execute(sql, {"sessions": json.dumps(self._sessions)}).fetchall():
+            day = f"{datetime.fromtimestamp(row['slot'] * SLOT / 1e6, tz=zone):%Y-%m-%d}"
+            found.setdefault((day, self._names[row["what"]][2]), Group()).join(_group(row))
+        return found
 
     def slots(self) -> int:
         """In how many slots of time (see index/tables.py) there is any event."""
@@ -325,8 +340,3 @@ def _group(row: sqlite3.Row) -> Group:
 def _among(column: str, connection: sqlite3.Connection, sql: str, name: str) -> str:
     numbers = ", ".join(str(int(row[0])) for row in connection.execute(sql, (name,)).fetchall())
     return f"c.{column} IN ({numbers})"
-
-
-def _of_sessions(where: Filter) -> Filter:
-    """What is asked of the sessions themselves."""
-    return Filter(tags=where.tags, state=where.state)

@@ -17,13 +17,16 @@ from agentops_local.store.connection import connect_readonly
 _BITS = 32
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
+def open_reader(path: Path, any_thread: bool = False) -> sqlite3.Connection:
     """A connection for reading; its rows are known by their names.
+
+    Args:
+        any_thread: whether other threads may use it as well, one at a time.
 
     Raises:
         DatabaseUnusable: if there is no such file, or it is not a database of ours.
     """
-    connection = connect_readonly(path)
+    connection = connect_readonly(path, any_thread)
     connection.row_factory = sqlite3.Row
     # Text that another program wrote need not be UTF-8: one such row must not hide all the others.
     connection.text_factory = _text

@@ -38,6 +38,7 @@ _COMMANDS = {
     "backup": "agentops_local.cli.backup:backup",
     "restore": "agentops_local.cli.restore:restore",
     "doctor": "agentops_local.cli.doctor:doctor",
+    "dashboard": "agentops_local.cli.serve:dashboard",
     "serve": "agentops_local.cli.serve:serve",
     "keys": "agentops_local.cli.keys:keys",
     "demo": "agentops_local.cli.demo:demo",

@@ -28,11 +28,15 @@ _OPTIONS = (
     click.option("--model", metavar="MODEL", help="Only LLM calls of this model."),
     click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="Only sessions in this state."),
     click.option("--host", metavar="HOST", help="Only what processes on this host recorded."),
+    click.option(
+        "--score", "scores", metavar="SCORE", multiple=True,
+        help="Only sessions with such a score: 'helpful>=0.5', thumb=up, a name alone; of several, with all of them.",
+    ),
 )
 
 
 def filter_options(command: F) -> F:
-    """Adds `--since --until --tag --agent --model --state --host`; the command gets one argument, `where`."""
+    """Adds `--since --until --tag --agent --model --state --host --score`; the command gets one argument, `where`."""
 
     @functools.wraps(command)
     def narrowed(settings: Settings, *args: Any, **kwargs: Any) -> object:
@@ -46,5 +50,5 @@ def filter_options(command: F) -> F:
 def _where(settings: Settings, options: dict[str, Any]) -> Filter:
     from agentops_local.analytics import filters
 
-    names = ("since", "until", "tags", "agent", "model", "state", "host")
+    names = ("since", "until", "tags", "agent", "model", "state", "host", "scores")
     return filters.parse(**{name: options.pop(name) for name in names}, utc=settings.utc)

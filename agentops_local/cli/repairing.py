@@ -24,7 +24,18 @@ Line = tuple[str, str, str]  # mark, colour, text
 
 _NAMED = 5  # of what is lost, so many are named; `--json` names more
 _NAMES = {"blobs": "long texts", "owners": "programs", "deliveries": "uploaded sessions", "uploads": "uploaded events"}
-_TABLES = ("sessions", "events", "messages", "blobs", "agents", "environments", "losses", "uploads", "api_keys")
+_TABLES = (
+    "sessions",
+    "events",
+    "messages",
+    "blobs",
+    "agents",
+    "environments",
+    "losses",
+    "scores",
+    "uploads",
+    "api_keys",
+)
 _STANDINS = {
     "sessions": "session rows",
     "owners": "programs",

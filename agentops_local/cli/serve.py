@@ -7,12 +7,12 @@ import click
 from agentops_local.cli.common import Settings, db_option, examples
 
 _PORT = 8420
-_EXTRA = frozenset({"starlette", "uvicorn", "jwt", "anyio"})
+_EXTRA = frozenset({"starlette", "uvicorn", "jwt", "anyio", "jinja2"})
 
 
 @click.command(
     epilog=examples(
-        "agentops-local serve",
+        "agentops-local serve --open",
         "agentops-local serve --port 0 --db runs/agentops.db",
         "agentops-local keys add team",
         "agentops-local serve --host 0.0.0.0 --allow-host collector.example.com",
@@ -38,14 +38,17 @@ _EXTRA = frozenset({"starlette", "uvicorn", "jwt", "anyio"})
     metavar="HOURS",
     help="End a session of which nothing has come for so long; 0 for never.",
 )
+@click.option("--open", "and_open", is_flag=True, help="Open the dashboard in the browser.")
 @db_option
 @click.pass_obj
 def serve(
-    settings: Settings, host: str, port: int, root_path: str, allow_host: tuple[str, ...], max_body: str, idle: float
-) -> None:
-    """Collect what AgentOps clients on this or other machines send.
+    settings: Settings, host: str, port: int, root_path: str, allow_host: tuple[str, ...], max_body: str, idle: float,
+    and_open: bool,
+) -> None:  # fmt: skip
+    """Show the dashboard, and collect what clients send.
 
-    Prints its URL, which is what clients take as their endpoint, and runs until Ctrl-C or SIGTERM; then requests under
+    The dashboard is for browsers; AgentOps clients on this or other machines take the URL that is printed as their
+    endpoint. It runs until Ctrl-C or SIGTERM; then requests under
     way are finished. A request is answered when what it brought is on the disk.
 
     As long as no API key is registered (see `agentops-local keys`) any key works, from this machine only, and leads to
@@ -57,6 +60,7 @@ def serve(
     from agentops_local.analytics.pruning import parse_size
 
     try:
+        from agentops_local.dashboard.app import routes
         from agentops_local.server import serve as server
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
@@ -66,9 +70,36 @@ def serve(
         raise click.UsageError(f"--root-path {root_path!r} must begin with /")
     server.log_to_stderr()
     serving = server.Serving(
-        server.Settings(settings.path(), host, port, root_path, allow_host, parse_size(max_body), idle)
+        server.Settings(settings.path(), host, port, root_path, allow_host, parse_size(max_body), idle), routes
     )
     who = "registered API keys only" if serving.needs_key else "any API key, from this machine only"
     click.echo(serving.url)  # flushed by click, and before anything else, for programs that wait for it
     click.echo(f"collecting into {settings.path()} ({who}); Ctrl-C stops it", err=True)
-    serving.run()
+    serving.run((lambda: _show(serving.url)) if and_open else (lambda: None))
+
+
+@click.command(epilog=examples("agentops-local dashboard", "agentops-local dashboard --port 0 --no-open"))
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="The port; 0 for a free one."
+)
+@click.option("--open/--no-open", "and_open", default=True, help="Whether to open it in the browser.")
+@db_option
+@click.pass_context
+def dashboard(ctx: click.Context, port: int, and_open: bool) -> None:
+    """Show what was recorded in a browser.
+
+    The same as `serve --open`: everything stays on this machine, and runs until Ctrl-C.
+
+    It needs the extra: pip install 'agentops-local[server]'
+    """
+    ctx.invoke(
+        serve, host="127.0.0.1", port=port, root_path="", allow_host=(), max_body="64MB", idle=24, and_open=and_open
+    )
+
+
+def _show(url: str) -> None:
+    import threading
+    import webbrowser
+
+    # In a thread: where there is no browser but one in the terminal, it takes the terminal until it is left.
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

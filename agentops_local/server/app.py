@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from agentops_local.log import logger
@@ -36,7 +36,7 @@ Pause = Callable[[float], Awaitable[None]]
 
 def build_app(
     collector: Collector, hosts: tuple[str, ...] = (), root_path: str = "", max_body: int = 64 << 20,
-    pause: Pause = anyio.sleep,
+    pause: Pause = anyio.sleep, pages: Sequence[BaseRoute] = (),
 ) -> ASGIApp:  # fmt: skip
     """The collector as an ASGI app.
 
@@ -46,8 +46,9 @@ def build_app(
         root_path: a prefix of paths, as a proxy may add it.
         max_body: bytes that a body may have.
         pause: waits for so many seconds.
+        pages: further routes, for people.
     """
-    return Gate(_App(collector, max_body, pause).starlette(), hosts, root_path, max_body)
+    return Gate(_App(collector, max_body, pause).starlette(pages), hosts, root_path, max_body)
 
 
 class _App:
@@ -58,7 +59,7 @@ class _App:
         self._turns: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._threads: anyio.CapacityLimiter | None = None
 
-    def starlette(self) -> Starlette:
+    def starlette(self, pages: Sequence[BaseRoute]) -> Starlette:
         """The app with its routes."""
         do = self._collector
         routes = [
@@ -75,6 +76,7 @@ class _App:
             Route("/v2/sessions/{id}/export", self._export, methods=["GET"]),
             Route("/v2/openapi.json", self._openapi, methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
+            *pages,
         ]
         handlers = {Refusal: _refused, StoreUnavailable: _unavailable, HTTPException: _misled, Exception: _broken}
         app = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)

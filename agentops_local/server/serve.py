@@ -6,13 +6,14 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from starlette.routing import BaseRoute
 
 from agentops_local.errors import AgentOpsLocalError, WrongUse
 from agentops_local.log import logger
@@ -31,6 +32,9 @@ MAX_BODY = 64 << 20  # bytes
 _GRACE = 30  # seconds that requests under way are given to finish
 _BACKLOG = 1024
 _ANYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - to recognise them
+
+
+Pages = Callable[[SqliteStore, bool], Sequence[BaseRoute]]
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,14 @@ class Serving:
 
     Args:
         settings: how.
+        pages: makes further routes, of the store and of whether only this machine can reach the server.
 
     Raises:
         WrongUse: it would listen to other machines while no API key is registered, or the hours are no such number.
         AgentOpsLocalError: the database or the port cannot be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pages: Pages = lambda _store, _is_open: ()) -> None:
         idle = Idle(settings.idle)
         self.store = SqliteStore(settings.database)
         loopback = is_loopback(settings.host)
@@ -91,7 +96,7 @@ class Serving:
         place = f"{host}:{self._socket.getsockname()[1]}"
         named = () if settings.host in _ANYWHERE else (place.lower(),)
         hosts = (*named, *(name.strip().lower() for name in settings.allow_hosts))
-        app = build_app(self.collector, hosts, settings.root_path, settings.max_body)
+        app = build_app(self.collector, hosts, settings.root_path, settings.max_body, pages=pages(self.store, loopback))
         self.url = f"http://{place}{settings.root_path.rstrip('/')}"
         config = uvicorn.Config(
             app, http=PatientProtocol, log_config=None, log_level=logging.WARNING, access_log=False, lifespan="on",

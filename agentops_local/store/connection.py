@@ -56,8 +56,11 @@ def connect(path: Path, wal: bool = True, begun: Begun = lambda _: None) -> sqli
     return connection
 
 
-def connect_readonly(path: Path) -> sqlite3.Connection:
+def connect_readonly(path: Path, any_thread: bool = False) -> sqlite3.Connection:
     """A connection for reading, as the command line uses it: it cannot write, checkpoint or create.
+
+    Args:
+        any_thread: whether other threads may use it as well, one at a time.
 
     Raises:
         DatabaseUnusable: if there is no such file, or it is not a database of ours.
@@ -69,7 +72,7 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
             raise DatabaseUnusable(f"{path} holds no tables yet: record something first")
         _glance(path.resolve())
         connection = sqlite3.connect(file_uri(path.resolve(), "ro"), uri=True, timeout=BUSY_TIMEOUT,
-                                     isolation_level=None)  # fmt: skip
+                                     isolation_level=None, check_same_thread=not any_thread)  # fmt: skip
     except (OSError, sqlite3.Error) as error:
         raise DatabaseUnusable(f"{path} cannot be opened ({error}): is it yours to read?") from error
     try:

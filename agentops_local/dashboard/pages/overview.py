@@ -1,0 +1,115 @@
+"""The overview: what it costs, what fails, what runs; what most people come for is here without a click."""
+
+from __future__ import annotations
+
+from agentops_local.analytics.filters import Filter
+from agentops_local.analytics.groups import Counting, Group
+from agentops_local.analytics.project import indexed
+from agentops_local.analytics.questions.active import active
+from agentops_local.analytics.questions.alike import errors
+from agentops_local.analytics.questions.ranking import top
+from agentops_local.analytics.questions.stats import Stats, of_all
+from agentops_local.analytics.reading import iso, reading
+from agentops_local.analytics.uploading import is_served, uploads
+from agentops_local.clock import now_us
+from agentops_local.dashboard.asking import Asked
+from agentops_local.dashboard.charts import stacked
+
+_DAYS = 400  # that a chart shows at most
+_MODELS = 6  # that have a colour of their own
+
+
+def overview(asked: Asked) -> dict[str, object]:
+    """The data of the page."""
+    where = asked.where()
+    now = now_us()
+    with indexed(asked.db) as connection:
+        found = of_all(connection, where)
+        before = _period_before(where, now)
+        earlier = None if before is None else of_all(connection, before)
+        by_day = Counting(connection, where).days_and_models()
+        sent = [
+            {"url": one.url, "waiting": one.waiting, "sent": one.sent, "given_up": one.given_up}
+            for one in uploads(connection)
+        ]
+    return {
+        "tiles": _tiles(found, earlier),
+        "days": _days(by_day),
+        "top": [one.to_json() for one in top("cost", 8, where=where, db=asked.db)],
+        "errors": [one.to_json() for one in errors(limit=6, where=where, db=asked.db)],
+        "active": [one.to_json() for one in active(db=asked.db, now=now)[:10]],
+        "models": _shares(found),
+        "uploads": {"targets": sent, "daemon": is_served(asked.db)},
+        "now": iso(now),
+    }
+
+
+def newest(asked: Asked) -> dict[str, object]:
+    """What runs, for pages that look often."""
+    with reading(asked.db) as connection:
+        seq = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+    return {"seq": seq, "active": [one.to_json() for one in active(db=asked.db)[:10]]}
+
+
+def _period_before(where: Filter, now: int) -> Filter | None:
+    """The time as long as the one asked for, just before it."""
+    if where.since_us is None:
+        return None
+    until = now if where.until_us is None else where.until_us
+    return Filter(
+        where.since_us - (until - where.since_us), where.since_us, where.tags, where.agent, where.model, where.state,
+        where.host,
+    )  # fmt: skip
+
+
+def _tiles(found: Stats, earlier: Stats | None) -> list[dict[str, object]]:
+    def tile(name: str, form: str, value: float, before: float | None, unpriced: int = 0) -> dict[str, object]:
+        change = (value - before) / before if before else None
+        return {"name": name, "form": form, "value": value, "before": before, "change": change, "unpriced": unpriced}
+
+    def calls(stats: Stats) -> Group:
+        return stats.kinds.get("llms", Group())
+
+    def tokens(stats: Stats) -> int:
+        return stats.all.tokens["prompt_tokens"] + stats.all.tokens["completion_tokens"]
+
+    def errors_of(stats: Stats) -> int:
+        return sum(stats.errors.values())
+
+    old = earlier
+    return [
+        tile("cost", "money", float(found.all.cost), None if old is None else float(old.all.cost), found.all.unpriced),
+        tile("sessions", "count", found.sessions, None if old is None else old.sessions),
+        tile("LLM calls", "count", calls(found).events, None if old is None else calls(old).events),
+        tile("tokens", "tokens", tokens(found), None if old is None else tokens(old)),
+        tile("errors", "count", errors_of(found), None if old is None else errors_of(old)),
+    ]
+
+
+def _days(groups: dict[tuple[str, str], Group]) -> dict[str, object]:
+    """The cost of each day, by the dearest models, the others together; with its chart."""
+    days = sorted({day for day, _ in groups})[-_DAYS:]
+    whole: dict[str, int] = {}
+    for (_, model), group in groups.items():
+        whole[model] = whole.get(model, 0) + group.cost_pusd
+    models = sorted((model for model in whole if whole[model]), key=lambda model: (-whole[model], model))
+    named, others = models[:_MODELS], set(models[_MODELS:])
+    series = {model: [float(groups.get((day, model), Group()).cost) for day in days] for model in named}
+    if others:
+        series["others"] = [
+            float(sum(groups.get((day, model), Group()).cost for model in others)) for day in days
+        ]  # fmt: skip
+    return {"days": days, "series": series, "chart": stacked(days, series, "US dollars")}
+
+
+def _shares(found: Stats) -> list[dict[str, object]]:
+    """What each model cost, the dearest first."""
+    whole = float(found.all.cost)
+    rows = sorted(found.models.items(), key=lambda item: (-item[1].cost_pusd, -item[1].events, item[0]))
+    return [
+        {
+            "model": name or None, "calls": group.events, "cost": float(group.cost), "unpriced": group.unpriced,
+            "share": float(group.cost) / whole if whole else 0.0, "failed": group.failed,
+        }
+        for name, group in rows[:8]
+    ]  # fmt: skip
