@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT = 720, 200  # of the picture, in its own units
 _LEFT, _BOTTOM, _TOP = 56, 22, 8
+_WIDEST = 56  # a bar
 _TICKS = 4  # lines across, about
 _LABELS = 7  # below, at most
 
@@ -33,6 +34,7 @@ def stacked(names: Sequence[str], series: Mapping[str, Sequence[float]], unit: s
     lines = ticks(max(totals, default=0.0))
     high, wide = HEIGHT - _BOTTOM - _TOP, WIDTH - _LEFT
     pitch = wide / max(1, len(names))
+    wide_of_bar = min(max(0.5, pitch * 0.8), _WIDEST)
     bars = []
     for place, name in enumerate(names):
         below = 0.0
@@ -42,7 +44,7 @@ def stacked(names: Sequence[str], series: Mapping[str, Sequence[float]], unit: s
                 continue
             tall = value / lines[-1] * high
             bars.append({
-                "x": round(_LEFT + place * pitch + pitch * 0.1, 2), "width": round(max(0.5, pitch * 0.8), 2),
+                "x": round(_LEFT + (place + 0.5) * pitch - wide_of_bar / 2, 2), "width": round(wide_of_bar, 2),
                 "y": round(_TOP + high - (below + value) / lines[-1] * high, 2), "height": round(max(0.3, tall), 2),
                 "part": part, "bar": name, "of": list(series)[part], "value": value,
             })  # fmt: skip
