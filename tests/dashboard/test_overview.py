@@ -94,7 +94,7 @@ def test_it_appears_by_itself(book: Book, page: Page) -> None:
 
 
 def test_keys(book: Book, page: Page) -> None:
-    """With j and k one walks over the rows, Enter opens one, / goes to the search, ? lists the keys, Escape closes them."""
+    """With j and k one walks over the rows; / goes to the search, ? lists the keys, Escape closes them."""
     fill(book)
     page.goto("/")
     page.keyboard.press("?")
