@@ -11,7 +11,7 @@
 --     of `blobs` to put there. The view `payloads` and all views below give payloads back whole.
 --
 -- Who writes what: the recorder inside the user's processes writes everything up to `losses`, one transaction an event;
--- agentops-sync alone writes the tables under Upload. Nothing but `agentops-local rm`, `prune` and `erase` ever
+-- who judges a run writes `scores`; agentops-sync alone writes the tables under Upload. Nothing but `agentops-local rm`, `prune` and `erase` ever
 -- deletes a row of an event or a session, or changes a text in one. Where they delete the row with the highest number
 -- or revision of a table, they put an empty row with the next number there, so that a number never means two things:
 -- a session whose id is '' with its owner, agent and event, a message without parent and hash, a blob with an empty
@@ -217,6 +217,24 @@ CREATE TABLE losses (
     events INTEGER NOT NULL,
     reason TEXT NOT NULL
 );
+
+-- Scores and notes --------------------------------------------------------------------------------------------------------
+
+-- What people, and programs that judge, say of a session or of one of its events. Of one name an author says one thing of
+-- each: what he says later takes its place. Notes are those with the name 'note', of which there may be many. They stay
+-- on this machine: agentops-sync does not send them.
+CREATE TABLE scores (
+    id      INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL REFERENCES sessions (seq),
+    event   BLOB,                          -- UUID of an event of the session, 16 bytes; NULL: the session itself
+    name    TEXT NOT NULL,                 -- what is judged: 'helpful', 'thumb'; 'note'
+    kind    TEXT NOT NULL CHECK (kind IN ('thumb', 'number', 'text')),
+    number  REAL,                          -- thumb: 1 up, 0 down; NULL for a text
+    text    TEXT,                          -- of a text, what it says; else a remark on it
+    author  TEXT,                          -- NULL: nobody was named
+    at_us   INTEGER NOT NULL               -- when it was said
+);
+CREATE INDEX scores_by_session ON scores (session, name);
 
 -- Upload ----------------------------------------------------------------------------------------------------------------
 
@@ -517,6 +535,21 @@ SELECT s.id AS session_id,
 FROM sessions s LEFT JOIN events e ON e.session = s.seq
 WHERE s.id <> ''
 GROUP BY s.seq, s.id;
+
+-- Scores and notes. `value` is that of a thumb (1 up, 0 down), a number or a text; `remark` was said beside it.
+CREATE VIEW scored AS
+SELECT s.id AS session_id,
+       CASE WHEN x.event IS NOT NULL THEN
+           lower(substr(hex(x.event), 1, 8) || '-' || substr(hex(x.event), 9, 4) || '-' || substr(hex(x.event), 13, 4)
+                 || '-' || substr(hex(x.event), 17, 4) || '-' || substr(hex(x.event), 21)) END AS event_id,
+       x.name, x.kind,
+       CASE x.kind WHEN 'text' THEN x.text ELSE x.number END AS value,
+       CASE WHEN x.kind <> 'text' THEN x.text END AS remark,
+       x.author,
+       strftime('%Y-%m-%dT%H:%M:%S', x.at_us / 1000000, 'unixepoch')
+           || printf('.%06d+00:00', x.at_us % 1000000) AS timestamp,
+       x.id AS seq
+FROM scores x JOIN sessions s ON s.seq = x.session WHERE s.id <> '';
 
 -- What left this machine: one row for each time that an event was sent.
 CREATE VIEW egress AS

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from agentops_local.analytics.questions.search import search as search
     from agentops_local.analytics.questions.slow import slow as slow
     from agentops_local.analytics.questions.stats import stats as stats
+    from agentops_local.analytics.scoring import note as note
+    from agentops_local.analytics.scoring import score as score
+    from agentops_local.analytics.scoring import scores as scores
 
 _HOMES = {
     "Filter": "filters:Filter",
@@ -38,7 +41,10 @@ _HOMES = {
     "context": "one_session.growth:context",
     "cost": "questions.ranking:cost",
     "errors": "questions.alike:errors",
+    "note": "scoring:note",
     "query": "questions.query:query",
+    "score": "scoring:score",
+    "scores": "scoring:scores",
     "search": "questions.search:search",
     "slow": "questions.slow:slow",
     "stats": "questions.stats:stats",

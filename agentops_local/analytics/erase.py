@@ -52,7 +52,7 @@ EVENT_ROWS = [
     for table in ("uploads", "attempts", "dead_letters")
 ]
 _SESSION_ROWS = [
-    *(f"DELETE FROM {table} WHERE session = ?" for table in ("agents", "owners", "batches")),  # noqa: S608 - our names
+    *(f"DELETE FROM {table} WHERE session = ?" for table in ("scores", "agents", "owners", "batches")),  # noqa: S608 - our names
     *(
         f"DELETE FROM {table} WHERE target IN (SELECT id FROM targets) AND session = ?"  # noqa: S608 - our names
         for table in ("agent_deliveries", "deliveries")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from agentops_local.analytics.owners import judge, owners_of
+from agentops_local.analytics.ratings import PICKED, Picked, picked
 from agentops_local.analytics.sessions import STATES, is_in
 from agentops_local.clock import now_us, parse_us
 from agentops_local.errors import WrongUse, shown
@@ -18,7 +19,7 @@ _PIECE = 500  # sessions a read
 _AGO = re.compile(r"(\d+)\s*(m|h|d|w)")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
-SESSIONS = f"""
+_SESSIONS = f"""
 SELECT s.seq, s.end_us, s.end_state FROM sessions s
 WHERE s.id <> '' AND s.seq > :after
   AND s.init_us >= coalesce(:since_us, s.init_us) AND s.init_us < coalesce(:until_us, s.init_us + 1)
@@ -27,8 +28,10 @@ WHERE s.id <> '' AND s.seq > :after
   AND (:host IS NULL OR EXISTS (SELECT 1 FROM owners o WHERE o.session = s.seq AND o.host = :host))
   AND (:agent IS NULL OR EXISTS (SELECT 1 FROM agents a WHERE a.session = s.seq AND a.name = :agent))
   AND (:model IS NULL OR EXISTS (SELECT 1 FROM events e WHERE e.session = s.seq AND e.model = :model))
-ORDER BY s.seq LIMIT {_PIECE}
+{{scores}}ORDER BY s.seq LIMIT {_PIECE}
 """  # noqa: S608 - our own text
+SESSIONS = _SESSIONS.format(scores="")
+SCORED_SESSIONS = _SESSIONS.format(scores=PICKED.lstrip("\n"))
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Filter:
         tags: of sessions that have all of these.
         agent, model, host: of the agent with this name, the LLM calls of this model, the processes of this host.
         state: of sessions in this one of `STATES`; "indeterminate" takes in the died and the unknown.
+        scores: of sessions that have, for each of these, such a score, be it of one of their events.
     """
 
     since_us: int | None = None
@@ -49,11 +53,17 @@ class Filter:
     model: str | None = None
     state: str | None = None
     host: str | None = None
+    scores: tuple[Picked, ...] = ()
 
     @property
     def picks_sessions(self) -> bool:
         """Whether anything is asked of the sessions themselves."""
-        return bool(self.tags) or self.state is not None
+        return self.of_sessions != Filter()
+
+    @property
+    def of_sessions(self) -> Filter:
+        """What is asked of the sessions themselves."""
+        return Filter(tags=self.tags, state=self.state, scores=self.scores)
 
 
 def parse(
@@ -65,6 +75,7 @@ def parse(
     state: str | None = None,
     host: str | None = None,
     utc: bool = False,
+    scores: str | Sequence[str] = (),
 ) -> Filter:
     """A filter, as people write it.
 
@@ -73,6 +84,8 @@ def parse(
             or a time in ISO 8601.
         tags: one, or several of which a session must have all.
         utc: whether days, and times without a zone, are those of UTC instead of local time.
+        scores: one, or several of which a session must have all: "helpful>=0.5", "thumb=up", "verdict!=good", or a
+            name alone, for any value.
 
     Raises:
         WrongUse: one of them cannot be understood; the message names it.
@@ -87,6 +100,7 @@ def parse(
         model=model,
         state=None if state is None else state.lower(),
         host=host,
+        scores=tuple(map(picked, (scores,) if isinstance(scores, str) else scores)),
     )
 
 
@@ -132,9 +146,12 @@ def sessions(connection: sqlite3.Connection, where: Filter) -> Iterator[int]:
         "tags": json.dumps(list(where.tags)), "host": where.host, "agent": where.agent, "model": where.model,
         "since_us": where.since_us, "until_us": where.until_us,
     }  # fmt: skip
+    sql = SESSIONS
+    if where.scores:
+        sql, values["scores"] = SCORED_SESSIONS, json.dumps([one.to_json() for one in where.scores])
     after = 0
     while True:
-        rows = connection.execute(SESSIONS, {**values, "after": after}).fetchall()
+        rows = connection.execute(sql, {**values, "after": after}).fetchall()
         for seq, end_us, end_state in rows:
             if where.state is None:
                 yield seq

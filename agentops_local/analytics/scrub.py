@@ -134,6 +134,7 @@ class Scrubber(Eraser):
             before = tops(connection)
             for seq, session in rows:
                 self.found.uploads += events_sent(connection, seq)
+                connection.execute("DELETE FROM scores WHERE session = ? AND event = ?", (session, event.bytes))
                 connection.execute("DELETE FROM events WHERE seq = ?", (seq,))
                 for sql in erase.EVENT_ROWS:
                     connection.execute(sql, (seq,))

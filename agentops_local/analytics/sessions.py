@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
+from agentops_local.analytics import ratings
 from agentops_local.analytics.owners import Status, judge, owners_of
 from agentops_local.analytics.reading import added, exact_sum, iso
 from agentops_local.analytics.totals import dollars
@@ -27,13 +28,15 @@ _PAGE = 100
 _COLUMNS = "seq, id, init_us, end_us, auto_ended, end_state, end_state_reason, tags"
 
 # The tags that are asked for come as a JSON array; each of them must be among the session's.
-PAGE = f"""
-SELECT {_COLUMNS} FROM sessions
-WHERE id <> '' AND seq < ?
-  AND NOT EXISTS (SELECT 1 FROM json_each(?) asked
-                  WHERE asked.value NOT IN (SELECT has.value FROM json_each(sessions.tags) has))
-ORDER BY seq DESC LIMIT ?
+_PAGED = f"""
+SELECT {_COLUMNS} FROM sessions s
+WHERE id <> '' AND seq < :before
+  AND NOT EXISTS (SELECT 1 FROM json_each(:tags) asked
+                  WHERE asked.value NOT IN (SELECT has.value FROM json_each(s.tags) has))
+{{scores}}ORDER BY seq DESC LIMIT :size
 """  # noqa: S608 - our own text
+PAGE = _PAGED.format(scores="")
+SCORED_PAGE = _PAGED.format(scores=ratings.PICKED.lstrip("\n"))
 ONE = f"SELECT {_COLUMNS} FROM sessions WHERE id = ? AND id <> ''"  # noqa: S608 - our own text
 COUNTS = f"""
 SELECT count(*) AS events, {", ".join(f"count(CASE kind WHEN '{kind}' THEN 1 END) AS {kind}" for kind in KINDS)},
@@ -96,6 +99,7 @@ class Summary:
         seq: its row.
         auto_ended: whether it ended with its last process, not by a word of the program.
         last_seen_us: when anything was last heard of it.
+        scores: the average of each name, over thumbs (1 and 0) and numbers of it and its events.
     """
 
     seq: int
@@ -110,6 +114,7 @@ class Summary:
     status: Status
     last_seen_us: int
     last_event: LastEvent | None
+    scores: dict[str, float]
 
     @property
     def state(self) -> str:
@@ -142,21 +147,24 @@ class Summary:
             "cost": float(counts.cost),
             "unpriced": counts.unpriced,
             "duration_s": self.duration_s,
+            "scores": self.scores,
         }
 
 
 def list_sessions(
-    connection: sqlite3.Connection, limit: int = 0, tags: Sequence[str] = (), state: str | None = None
-) -> list[Summary]:
+    connection: sqlite3.Connection, limit: int = 0, tags: Sequence[str] = (), state: str | None = None,
+    scores: Sequence[ratings.Picked] = (),
+) -> list[Summary]:  # fmt: skip
     """Sessions, newest first.
 
     Args:
         limit: how many at most; 0 for all.
         tags: only those that have all of these tags.
         state: only those in this one of `STATES`; "indeterminate" takes in the died and the unknown.
+        scores: only those that have such scores, each of these.
     """
     found: list[Summary] = []
-    for row in _rows(connection, tags, min(limit or _PAGE, _PAGE)):
+    for row in _rows(connection, tags, scores, min(limit or _PAGE, _PAGE)):
         status = judge(row["end_us"], [] if row["end_us"] is not None else owners_of(connection, row["seq"]))
         if state is None or is_in(state, row["end_state"], status):
             found.append(_summary(connection, row, status))
@@ -230,10 +238,13 @@ def tag_list(text: str) -> list[str]:
     return [str(tag) for tag in tags] if isinstance(tags, list) else []
 
 
-def _rows(connection: sqlite3.Connection, tags: Sequence[str], size: int) -> Iterator[sqlite3.Row]:
+def _rows(
+    connection: sqlite3.Connection, tags: Sequence[str], scores: Sequence[ratings.Picked], size: int
+) -> Iterator[sqlite3.Row]:
+    values = {"tags": json.dumps(list(tags)), "scores": json.dumps([one.to_json() for one in scores]), "size": size}
     before = 1 << 62
     while True:
-        page = connection.execute(PAGE, (before, json.dumps(list(tags)), size)).fetchall()
+        page = connection.execute(SCORED_PAGE if scores else PAGE, {**values, "before": before}).fetchall()
         yield from page
         if len(page) < size:
             return
@@ -274,6 +285,7 @@ def _summary(connection: sqlite3.Connection, row: sqlite3.Row, status: Status) -
     return Summary(
         row["seq"], row["id"], row["init_us"], row["end_us"], bool(row["auto_ended"]), row["end_state"],
         row["end_state_reason"], tag_list(row["tags"]), counts, status, max(us for us in seen if us is not None), last,
+        ratings.averages(connection, row["seq"]),
     )  # fmt: skip
 
 

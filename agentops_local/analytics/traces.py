@@ -80,6 +80,7 @@ AROUND = (
     # Two models may come to have one name: neither's price is to be taken for the other's.
     Place("prices", ("id",), ("provider", "model", "source"), also="ended_us = coalesce(ended_us, looked_us)"),
     Place("losses", ("id",), ("reason",)),
+    Place("scores", ("id",), ("name", "text", "author"), (), "session"),
     Place("targets", ("id",), ("last_error",)),
     Place("deliveries", ("target", "session"), ("reason", "last_error"), (), "session"),
     Place("batches", ("id",), ("manner", "outcome"), (), "session"),

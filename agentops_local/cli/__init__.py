@@ -24,6 +24,7 @@ _COMMANDS = {
     "compare": "agentops_local.cli.compare:compare",
     "context": "agentops_local.cli.growth:context",
     "active": "agentops_local.cli.active:active",
+    "score": "agentops_local.cli.score:score",
     "search": "agentops_local.cli.search:search",
     "sql": "agentops_local.cli.sql:sql",
     "export": "agentops_local.cli.export:export",

@@ -29,7 +29,10 @@ _OPTIONS = (
     click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="Only sessions in this state."),
     click.option("--host", metavar="HOST", help="Only what processes on this host recorded."),
     click.option(
-        "--score", "scores", metavar="SCORE", multiple=True,
+        "--score",
+        "scores",
+        metavar="SCORE",
+        multiple=True,
         help="Only sessions with such a score: 'helpful>=0.5', thumb=up, a name alone; of several, with all of them.",
     ),
 )

@@ -132,6 +132,8 @@ def told(done: Merged, dry_run: bool, source: str = "database") -> Iterator[str]
             f"{would}more of {many(done.changed_sessions, 'session')} and {many(done.changed_events, 'event')} "
             "that are here already"
         )
+    if done.scores:
+        yield f"{would}{many(done.scores, 'new score')} (notes are counted, too)"
     if done.there:
         yield f"{many(done.there, 'event')} here already"
     if done.uploaded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from agentops_local.analytics.owners import Status
+from agentops_local.analytics.ratings import picked
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sessions import STATES, Summary, list_sessions, shown_length
 from agentops_local.cli.common import Settings, db_option, examples, json_option, price, print_json, screen_width
@@ -41,10 +42,13 @@ _WIDE_FROM = 100  # columns of the terminal; below, the kinds of events share a 
     type=click.Choice(STATES, case_sensitive=False),
     help="Only those in this state. `indeterminate` takes in the died and the unknown.",
 )
+@click.option("--score", multiple=True, metavar="SCORE", help="Only those with such a score: 'helpful>=0.5', thumb=up.")
 @json_option
 @db_option
 @click.pass_obj
-def sessions(settings: Settings, limit: int, tag: tuple[str, ...], state: str | None, as_json: bool) -> None:
+def sessions(
+    settings: Settings, limit: int, tag: tuple[str, ...], state: str | None, score: tuple[str, ...], as_json: bool
+) -> None:
     """List sessions, newest first.
 
     The state is how the session ended or, where nobody ended it: running, died (none of its processes lives) or unknown
@@ -56,12 +60,13 @@ def sessions(settings: Settings, limit: int, tag: tuple[str, ...], state: str | 
     path = settings.path()
     price(path)
     with reading(path) as connection:
-        found = list_sessions(connection, limit, tag, state.lower() if state else None)
+        scores = [picked(text) for text in score]
+        found = list_sessions(connection, limit, tag, state.lower() if state else None, scores)
         length = shown_length(connection, [one.id for one in found])
     if as_json:
         print_json([one.to_json() for one in found])
     elif not found:
-        click.echo("no such sessions" if tag or state else "no sessions yet", err=True)
+        click.echo("no such sessions" if tag or state or score else "no sessions yet", err=True)
     else:
         now = now_us()
         rows = [row for one in found for row in _rows(one, length, settings.utc, now)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from agentops_local.analytics import story
+from agentops_local.analytics import ratings, story
 from agentops_local.analytics.reading import reading
 from agentops_local.analytics.sessions import Summary, summary
 from agentops_local.analytics.timeline import Line, arranged, last_seqs, lines
@@ -25,6 +25,7 @@ from agentops_local.cli.common import (
     styled,
     to_json,
 )  # fmt: skip
+from agentops_local.cli.score import judged
 from agentops_local.cli.sessions import COLOURS, how_it_ended, token_pair
 from agentops_local.cli.table import Cell, Column, Row, table
 from agentops_local.cli.text import counted, many, moment, offset, one_line, wrap
@@ -102,7 +103,8 @@ def show(settings: Settings, session: str, events: int | None, full: bool, as_js
 
 def _print_json(connection: sqlite3.Connection, found: Summary, events: int) -> None:
     """One object; the events are printed as they are read, for prompts whole are long."""
-    head = {**found.to_json(), **story.background(connection, found.seq)}
+    given = [one.to_json() for one in ratings.of_session(connection, found.seq)]
+    head = {**found.to_json(), **story.background(connection, found.seq), "given": given}
     click.echo(f'{{"session": {to_json(head)},\n"events": [', nl=False)
     separator = "\n"
     for event in whole_events(connection, last_seqs(connection, found.seq, events)):
@@ -138,6 +140,7 @@ def _fields(connection: sqlite3.Connection, found: Summary, utc: bool) -> Iterat
         yield "cost", money(counts.cost, counts.unpriced) + priced
     yield "host", " · ".join(story.host(connection, found.seq))
     yield "video", story.video(connection, found.seq) or ""
+    yield from judged(ratings.of_session(connection, found.seq))
 
 
 def _state(found: Summary, utc: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -22,7 +23,7 @@ from agentops_local.cli.common import (
 )  # fmt: skip
 from agentops_local.cli.filtering import filter_options
 from agentops_local.cli.table import Cell, Column, Row, table
-from agentops_local.cli.text import many
+from agentops_local.cli.text import many, one_line
 from agentops_local.figures import money, seconds, tokens
 
 _EVENTS = Column("EVENTS", right=True)
@@ -35,6 +36,10 @@ _MODELS = (
 )  # fmt: skip
 _TOOLS = (Column("TOOL", least=8), Column("CALLS", right=True), Column("FAILED", right=True), *_TIMES)
 _ERRORS = (Column("ERROR", least=8), _EVENTS)
+_SCORES = (
+    Column("SCORE", least=8), Column("GIVEN", right=True), Column("SESSIONS", right=True),
+    Column("AVERAGE", right=True), Column("LOWEST", right=True, spare=1), Column("HIGHEST", right=True, spare=2),
+)  # fmt: skip
 
 
 @click.command(
@@ -90,6 +95,7 @@ def _report(found: Stats) -> Iterator[str]:
         (_MODELS, [_model(name, group) for name, group in ranked(found.models)]),
         (_TOOLS, [_tool(name, group) for name, group in ranked(found.tools)]),
         (_ERRORS, [(Cell(name or "-", "red"), f"{times:,}") for name, times in most(found.errors)]),
+        (_SCORES, list(map(_score, found.scores))),
     ):
         if rows:
             yield ""
@@ -118,3 +124,8 @@ def _model(name: str, group: Group) -> Row:
 def _tool(name: str, group: Group) -> Row:
     events, *times = _timing(group)
     return name or "-", events, Cell(f"{group.failed:,}", "red" if group.failed else None), *times
+
+
+def _score(one: dict[str, Any]) -> Row:
+    numbers = ("" if one[key] is None else f"{one[key]:.4g}" for key in ("average", "lowest", "highest"))
+    return (one_line(one["name"]), f"{one['scores']:,}", f"{one['sessions']:,}", *numbers)

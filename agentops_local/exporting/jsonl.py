@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import orjson
 
+from agentops_local.analytics import ratings
 from agentops_local.analytics.sessions import tag_list
 from agentops_local.exporting.choice import Choice, Progress
 from agentops_local.exporting.seqs import Seqs
@@ -67,6 +68,17 @@ def lines(source: Source, head: SessionHead, choice: Choice) -> Iterator[Line]:
         if nodes is not None:
             yield from nodes.before(event)
         yield _event(source, head, event, owners, choice)
+    for one in ratings.told(source.connection, head.seq):
+        yield from _score(one, choice.content)
+
+
+def _score(one: ratings.Said, content: bool) -> Iterator[Line]:
+    if content or one.kind != "text":
+        yield _present({
+            "type": "score", "event_id": None if one.event is None else uuid_text(one.event), "name": one.name,
+            "kind": one.kind, "number": one.number, "text": one.text if content else None,
+            "author": one.author if content else None, "timestamp": iso(one.at_us),
+        })  # fmt: skip
 
 
 def _session(source: Source, head: SessionHead, content: bool) -> Line:

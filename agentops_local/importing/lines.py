@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from agentops_local.analytics.ratings import Said as Judged
+from agentops_local.analytics.ratings import said as judged
+from agentops_local.errors import WrongUse
 from agentops_local.importing import checks
 from agentops_local.importing.checks import Wrong
 from agentops_local.importing.parsing import Bad, Found, Item
@@ -71,7 +74,8 @@ class _About:
             return
         try:
             line = checks.mapping(one.value, "a line")
-            take = {"event": self._event, "price": self._price, "node": self._node}.get(str(line.get("type")))
+            takes = {"event": self._event, "price": self._price, "node": self._node, "score": self._score}
+            take = takes.get(str(line.get("type")))
             if take is not None:  # else of a later version, and nothing that we must know
                 take(line)
         except Wrong as error:
@@ -98,6 +102,10 @@ class _About:
             checks.the_time_us(line.get("looked_timestamp"), "looked_timestamp"),
             checks.time_us(line.get("ended_timestamp"), "ended_timestamp"),
         )  # fmt: skip
+
+    def _score(self, line: Said) -> None:
+        if self._session is not None:
+            self._session.scores.append(_judged(line))
 
     def _node(self, line: Said) -> None:
         if "message" not in line:
@@ -229,6 +237,24 @@ def _session(line: Said) -> Session:
         row = checks.mapping(owner, "an owner")
         session.owners[_number(row, "number") or 0] = _owner(row)
     return session
+
+
+def _judged(line: Said) -> Judged:
+    event = checks.uuid(line.get("event_id"), "event_id")
+    kind, number, text = line.get("kind"), line.get("number"), checks.text(line.get("text"))
+    value: bool | float | str
+    if kind == "text":
+        value, remark = text or "", None
+    elif kind in ("thumb", "number") and isinstance(number, (int, float)) and not isinstance(number, bool):
+        value, remark = bool(number) if kind == "thumb" else number, text
+    else:
+        raise Wrong(f"a score of the kind {kind!r} with the number {number!r} is none that is known")
+    at_us = checks.the_time_us(line.get("timestamp"), "timestamp")
+    name, author = checks.text(line.get("name")) or "", checks.text(line.get("author"))
+    try:
+        return judged(name, value, None if event is None else event.bytes, remark, author, at_us)
+    except WrongUse as error:
+        raise Wrong(str(error)) from error
 
 
 def _owner(row: Said) -> Owner:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentops_local.analytics import ratings
 from agentops_local.errors import DatabaseUnusable
 from agentops_local.importing.ledger import Carrying, sent
 from agentops_local.importing.source import Reading, Source
@@ -45,6 +46,7 @@ class Merged:
         there: events that were here already.
         uploaded: events that another machine has uploaded, so that they are not uploaded from here.
         noted: sessions of which the ledger of uploads knows more than before.
+        scores: scores and notes that were not here, or are later than those that are.
     """
 
     files: int = 0
@@ -56,11 +58,12 @@ class Merged:
     there: int = 0
     uploaded: int = 0
     noted: int = 0
+    scores: int = 0
 
     @property
     def is_nothing(self) -> bool:
         """Whether all of it was here already."""
-        news = (self.new_sessions, self.changed_sessions, self.events, self.changed_events, self.noted)
+        news = (self.new_sessions, self.changed_sessions, self.events, self.changed_events, self.noted, self.scores)
         return not any(news)
 
 
@@ -130,6 +133,7 @@ class Into:
             writing = Writing(connection, theirs.told)
             for event in theirs.events(sorted([*lacking.new, *lacking.more])):
                 writing.add(event)
+            scores = writing.scores()
             carrying = Carrying(connection, theirs, writing.number, writing.is_new)
             uploaded = sum(carrying.carry(what) for what in uploads)
         found.new_sessions += writing.is_new
@@ -139,6 +143,7 @@ class Into:
         found.there += lacking.there + writing.counts["there"]
         found.uploaded += uploaded
         found.noted += bool(uploads)
+        found.scores += scores
 
     def write(self, session: Session, events: Sequence[Event], found: Merged) -> None:
         """Writes what is told of a session, in one transaction."""
@@ -146,6 +151,7 @@ class Into:
             writing = Writing(connection, session)
             for event in events:
                 writing.add(event)
+            found.scores += writing.scores()
         found.new_sessions += writing.is_new
         found.changed_sessions += writing.is_changed
         found.events += writing.counts["new"]
@@ -187,6 +193,7 @@ class Dry:
         found.there += lacking.there
         found.uploaded += sum(upload[2] == "done" for what in uploads for upload in what.uploads)
         found.noted += bool(uploads)
+        self._count_scores(number, theirs.told, found)
 
     def write(self, session: Session, events: Sequence[Event], found: Merged) -> None:
         """Counts what of a session is new."""
@@ -200,6 +207,10 @@ class Dry:
             found.events += not is_there
         found.new_sessions += number is None
         found.changed_sessions += is_changed
+        self._count_scores(number, session, found)
+
+    def _count_scores(self, number: int | None, told: Session, found: Merged) -> None:
+        found.scores += sum(ratings.is_news(self._connection, number, one) for one in told.scores)
 
     def take_losses(self, source: Source) -> None:
         """They are not told of."""

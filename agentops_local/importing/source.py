@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agentops_local.analytics import ratings
 from agentops_local.errors import DatabaseUnusable, WrongUse
 from agentops_local.importing.told import Environment, Event, Messages, Nodes, Owner, Price, Session
 from agentops_local.importing.writing import COLUMNS, FILLED, PAYLOADS
@@ -137,6 +138,7 @@ class Reading:
             key_hash, parent_key_hash, joined,
             owners={number: Owner(*owner) for number, *owner in execute(_OWNERS, (self.number,)).fetchall()},
             agents=execute("SELECT id, name FROM agents WHERE session = ? ORDER BY seq", (self.number,)).fetchall(),
+            scores=ratings.told(connection, self.number),
         )  # fmt: skip
         self._paths: dict[int, int] = {}
         self._prices: dict[int, Price] = {}

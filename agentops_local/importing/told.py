@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from agentops_local.analytics.ratings import Said
 from agentops_local.enums import EndState
 from agentops_local.importing.parsing import Bad
 
@@ -62,6 +63,7 @@ class Session:
     Attributes:
         owners: by what events call them.
         agents: the id and name of each, the default agent first.
+        scores: what was said of it and its events.
     """
 
     id: str
@@ -79,6 +81,7 @@ class Session:
     joined: int = 0
     owners: dict[int, Owner] = field(default_factory=dict)
     agents: list[tuple[str, str]] = field(default_factory=list)
+    scores: list[Said] = field(default_factory=list)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from agentops_local import clock
+from agentops_local.analytics import ratings
 from agentops_local.importing.told import Event, Owner, Price, Session
 from agentops_local.recorder import ground, rows
 from agentops_local.recorder.payload import cut, place
@@ -168,6 +169,10 @@ class Writing:
                 (name, number, UNNAMED),
             )
         return number
+
+    def scores(self) -> int:
+        """Writes what was said of it and its events, as far as that is news; how many there were."""
+        return sum(ratings.bring(self._connection, self.number, one) for one in self._told.scores)
 
     # Events -----------------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,11 @@ _KNOWN_BY: dict[str, tuple[str | None, str]] = {
         "s.session NOT IN (SELECT old FROM map_sessions)",
     ),
     "losses": (None, "0"),
+    "scores": (
+        "m.session = (SELECT new FROM map_sessions WHERE old = s.session) AND m.event IS s.event AND m.name = s.name "
+        "AND m.author IS s.author AND (s.name <> 'note' OR (m.text IS s.text AND m.at_us = s.at_us))",
+        "s.session NOT IN (SELECT old FROM map_sessions)",
+    ),
     "targets": ("m.url = s.url", "0"),
     "batches": (
         None,

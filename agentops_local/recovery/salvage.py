@@ -41,7 +41,8 @@ WHERE s.id IS NOT '' ORDER BY k.seq
 _LOST_SESSIONS = """
 SELECT id FROM known_sessions
 WHERE id <> '' AND seq NOT IN (SELECT seq FROM sessions UNION ALL SELECT session FROM events
-                               UNION ALL SELECT session FROM owners UNION ALL SELECT session FROM agents)
+                               UNION ALL SELECT session FROM owners UNION ALL SELECT session FROM agents
+                               UNION ALL SELECT session FROM scores)
 ORDER BY seq
 """
 

@@ -24,7 +24,8 @@ _RECIPES = ("params", "returns", "logs", "screenshot", "details")
 
 _LOST_SESSIONS = """
 SELECT n, (SELECT id FROM known_sessions WHERE seq = n) FROM (
-    SELECT session AS n FROM events UNION SELECT session FROM owners UNION SELECT session FROM agents)
+    SELECT session AS n FROM events UNION SELECT session FROM owners UNION SELECT session FROM agents
+    UNION SELECT session FROM scores)
 WHERE n NOT IN (SELECT seq FROM sessions)
 """
 _SESSION = """

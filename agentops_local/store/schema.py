@@ -9,8 +9,8 @@ from pathlib import Path
 APPLICATION_ID = 0x41474F4C  # "AGOL" in the header of the file
 VERSION = 1  # PRAGMA user_version; raised together with a migration
 
-# What the recorder writes, and by what it prices: table and columns. A schema that is damaged may lack one, and be
-# sound in SQLite's eyes.
+# What the recorder writes, by what it prices, and what is said of it: table and columns. A schema that is damaged may
+# lack one, and be sound in SQLite's eyes.
 COLUMNS = {
     "about": "key, value",
     "blobs": "id, hash, text",
@@ -30,11 +30,12 @@ COLUMNS = {
         "trigger_id, trigger_kind, extra"
     ),
     "losses": "id, at_us, pid, events, reason",
+    "scores": "id, session, event, name, kind, number, text, author, at_us",
 }
 
 
 # What everybody else reads.
-VIEWS = ("message_texts", "payloads", "llms", "tools", "actions", "errors", "session_stats", "egress")
+VIEWS = ("message_texts", "payloads", "llms", "tools", "actions", "errors", "session_stats", "scored", "egress")
 
 
 @cache

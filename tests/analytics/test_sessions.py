@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from agentops_local import clock
+from agentops_local.analytics import ratings
 from agentops_local.analytics import sessions as listing
 from agentops_local.analytics.owners import Status, judge
 from agentops_local.analytics.reading import reading
@@ -207,16 +208,19 @@ def test_a_list_touches_only_what_is_listed(book: Book) -> None:
     book.session()
     with reading(book.path) as connection:
         plans = [
-            plan(connection, listing.PAGE, (1, "[]", 1)),
+            plan(connection, listing.PAGE, {"before": 1, "tags": "[]", "size": 1}),
             plan(connection, listing.COUNTS, (1,)),
             plan(connection, listing._EVENT, (1,)),
             plan(connection, listing._NEIGHBOURS, {"id": "0"}),
+            plan(connection, ratings.AVERAGES, (1,)),
+            plan(connection, listing.SCORED_PAGE, {"before": 1, "tags": "[]", "scores": "[]", "size": 1}),
         ]
-    assert any("SEARCH sessions USING INTEGER PRIMARY KEY (rowid<?)" in line for line in plans[0])
+    assert any("SEARCH s USING INTEGER PRIMARY KEY (rowid<?)" in line for line in plans[0])
     assert plans[1] == ["SEARCH events USING INDEX sqlite_autoindex_events_1 (session=?)"]
     assert plans[2] == ["SEARCH events USING INTEGER PRIMARY KEY (rowid=?)"]
+    assert plans[4] == ["SEARCH scores USING INDEX scores_by_session (session=?)"]
     lines = [line for one in plans for line in one]
-    assert not [line for line in lines if "TEMP B-TREE" in line or line.startswith(("SCAN events", "SCAN sessions"))]
+    assert not [line for line in lines if "TEMP B-TREE" in line or line.startswith(("SCAN events", "SCAN s", "SCAN x"))]
 
 
 def test_the_work_of_a_list_does_not_grow(book: Book) -> None:

@@ -77,7 +77,7 @@ def test_a_merge_is_told(filled: Book, tmp_path: Path) -> None:
     call("pack", "-o", pack, "--force")
     assert call("--db", other, "merge", pack, "--json").json == {
         "files": 1, "sessions": 3, "new_sessions": 1, "changed_sessions": 0, "events": 1, "changed_events": 0,
-        "there": 4, "uploaded": 0, "noted": 0,
+        "there": 4, "uploaded": 0, "noted": 0, "scores": 0,
     }  # fmt: skip
     assert said(other) == said(pack)
 

@@ -105,7 +105,7 @@ def _conditions(connection: sqlite3.Connection, where: Filter, session: int | No
     if session is not None:
         found.append(OF_SESSION)
     if where.picks_sessions:
-        picked = filters.sessions(connection, Filter(tags=where.tags, state=where.state))
+        picked = filters.sessions(connection, where.of_sessions)
         values["sessions"] = json.dumps(list(picked))
         found.append("f.session IN (SELECT value FROM json_each(:sessions))")
     for asked_for, condition in (

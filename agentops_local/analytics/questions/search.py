@@ -115,7 +115,7 @@ class _Search:
         self._where = where
         self._plain = plain
         self._deadline = time.monotonic() + _PATIENCE
-        picked = filters.sessions(connection, Filter(tags=where.tags, state=where.state))
+        picked = filters.sessions(connection, where.of_sessions)
         self._sessions = set(picked) if where.picks_sessions else None
 
     def run(self) -> list[Hit]:

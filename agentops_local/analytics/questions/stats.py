@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentops_local.analytics import ratings
 from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.groups import TOKENS, Counting, Group, ranked
 from agentops_local.analytics.index.tables import SLOT
@@ -38,6 +39,7 @@ class Stats:
             which an event began.
         kinds, models, tools: all events, LLM calls and tool calls, by name.
         errors: how many of each type.
+        scores: of each name how many, in how many of the sessions, their average, the lowest and the highest.
     """
 
     sessions: int
@@ -47,6 +49,7 @@ class Stats:
     models: dict[str, Group] = field(default_factory=dict)
     tools: dict[str, Group] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    scores: list[dict[str, object]] = field(default_factory=list)
 
     @property
     def calls_per_minute(self) -> float | None:
@@ -79,6 +82,7 @@ class Stats:
             ],
             "tools": [{"name": name or None, **_timing(group)} for name, group in ranked(self.tools)],
             "errors": [{"error_type": name or None, "events": times} for name, times in most(self.errors)],
+            "scores": self.scores,
         }  # fmt: skip
 
 
@@ -106,7 +110,7 @@ def stats(session: str | None = None, *, where: Filter | None = None, db: Path |
 def of_session(connection: sqlite3.Connection, session_id: str) -> Stats:
     """The statistics of a session, by its whole id, from its own events."""
     of = summary(connection, session_id)
-    found = Stats(1, of.duration_s / 60)
+    found = Stats(1, of.duration_s / 60, scores=ratings.sums(connection, [of.seq]))
     for row in connection.execute(OF_SESSION, (of.seq,)).fetchall():
         for group in _groups(found, row["kind"], row["model"] if row["kind"] == "llms" else row["name"]):
             group.add(row)
@@ -118,15 +122,17 @@ def of_session(connection: sqlite3.Connection, session_id: str) -> Stats:
     return found
 
 
-def of_all(connection: sqlite3.Connection, where: Filter) -> Stats:
-    """The statistics of all events that a filter leaves; the connection has the index."""
+def of_all(connection: sqlite3.Connection, where: Filter, spread: bool = True) -> Stats:
+    """The statistics of all events that a filter leaves; the connection has the index.
+
+    Args:
+        spread: whether percentiles are wanted.
+    """
     counting = Counting(connection, where)
-    if counting.is_narrowed:
-        sessions, slots = len(counting.sessions()), counting.slots()
-    else:
-        sessions, slots = int(connection.execute(_COUNT).fetchone()[0]), counting.slots()
-    found = Stats(sessions, slots * SLOT / 60e6)
-    for (kind, name), group in counting.kinds_and_names().items():
+    picked = list(counting.sessions()) if counting.is_narrowed else None
+    sessions = len(picked) if picked is not None else int(connection.execute(_COUNT).fetchone()[0])
+    found = Stats(sessions, counting.slots() * SLOT / 60e6, scores=ratings.sums(connection, picked))
+    for (kind, name), group in counting.kinds_and_names(spread).items():
         for counted in _groups(found, kind, name):
             counted.join(group)
         if kind == "errors":

@@ -45,6 +45,10 @@ UPDATE events SET price = 2, cost_source = 'overridden', cost_pusd = 22500000
 WHERE seq = (SELECT max(seq) FROM events WHERE kind = 'llms' AND cost_pusd IS NULL);
 INSERT INTO budgets VALUES ('day', 5000000000000, 'refuse', 1);
 INSERT INTO spending VALUES ('project', 250022500000, 3);
+INSERT INTO scores (session, event, name, kind, number, text, author, at_us) VALUES
+    (1, NULL, 'helpful', 'number', 0.75, 'almost', 'me', 4),
+    (1, (SELECT id FROM events WHERE session = 1 ORDER BY seq LIMIT 1), 'thumb', 'thumb', 0, NULL, NULL, 5),
+    (1, NULL, 'note', 'text', NULL, 'look again', NULL, 6);
 INSERT INTO reservations (pid, started, boot, at_us, pusd) VALUES (1, 'a start', 'a boot', 3, 1000000000);
 """
 
