@@ -78,22 +78,23 @@ def forget(path: Path) -> None:
 def _ready(path: Path, more: tuple[Callable[[sqlite3.Connection], None], ...]) -> sqlite3.Connection:
     file = index_file(path)
     try:
-        return _open(path, _create(file), more)
+        return _open(path, file, more)
     except sqlite3.DatabaseError as error:
         if not any(text in str(error) for text in _RUINED):
             raise
         logger.debug("agentops_local: the index %s cannot be used (%s); it is made anew", file, error)
     try:
         _remove(file)
-        return _open(path, _create(file), more)
+        return _open(path, file, more)
     except (sqlite3.DatabaseError, OSError) as error:
         logger.debug("agentops_local: the index %s cannot be made (%s); a temporary one is", file, error)
     return _open(path, None, more)
 
 
 def _open(path: Path, file: Path | None, more: tuple[Callable[[sqlite3.Connection], None], ...]) -> sqlite3.Connection:
-    connection = open_reader(path)
+    connection = open_reader(path)  # first: beside a database that is refused nothing is made
     try:
+        file = None if file is None else _create(file)
         connection.execute("ATTACH ? AS idx", ("" if file is None else file_uri(file, "rw"),))
         connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
         if file is not None:
