@@ -30,16 +30,16 @@ TOKENS = ("prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_writ
 _ALL = f"SELECT key, {', '.join(SUMS)} FROM idx.sums WHERE dimension = ?"  # noqa: S608 - our own text
 _SPREAD = "SELECT what, code, events FROM idx.spread"
 _COLUMNS = ", ".join(CELL)
-_WHOLE = f"SELECT {_COLUMNS} FROM idx.cells"  # noqa: S608 - our own text
 CELLS = """
-SELECT {dimension} AS key, {sums} FROM ({cells}) c WHERE {where} GROUP BY {dimension}
+SELECT {dimension} AS key, {sums} FROM {cells} c WHERE {where} GROUP BY {dimension}
 """
-DAYS_AND_MODELS = """
-SELECT slot, what, {sums} FROM ({cells}) c WHERE {where} AND c.what IN ({whats}) GROUP BY slot, what
+COSTS = """
+SELECT slot, what, {cost} FROM {cells} c WHERE {where} AND c.what IN ({whats}) GROUP BY slot, what
 """
 LONGEST = """
-SELECT * FROM ({cells}) c WHERE {where} AND c.longest_us IS NOT NULL ORDER BY c.longest_us DESC, c.longest LIMIT :limit
+SELECT * FROM {cells} c WHERE {where} AND c.longest_us IS NOT NULL ORDER BY c.longest_us DESC, c.longest LIMIT {limit}
 """
+_SLOTS = "SELECT (SELECT min(slot) FROM idx.cells), (SELECT max(slot) FROM idx.cells)"
 EDGE = f"""
 SELECT {COLUMNS} FROM events e WHERE e.session = ? AND e.init_us >= ? AND e.init_us < ? AND +e.seq <= ?
 """  # noqa: S608 - our own text
@@ -154,7 +154,8 @@ class Counting:
         self._where = where
         self._names = {row[0]: tuple(row)[1:] for row in connection.execute("SELECT * FROM idx.names").fetchall()}
         self._sessions = list(filters.sessions(connection, where.of_sessions)) if where.picks_sessions else None
-        self._cells, self._condition = _WHOLE, self._conditions()
+        # What is counted: a table of cells, and a condition for them; the events at the edges of a time come apart.
+        self._counted = [("idx.cells", self._conditions())]
         if where.since_us is not None or where.until_us is not None:
             self._cut_time()
 
@@ -163,10 +164,14 @@ class Counting:
         """Whether anything is left out."""
         return self._where != Filter()
 
-    def kinds_and_names(self) -> dict[tuple[str, str], Group]:
-        """By kind and name: LLM calls by model, tools, actions and error types by theirs; with how long they took."""
+    def kinds_and_names(self, spread: bool = True) -> dict[tuple[str, str], Group]:
+        """By kind and name: LLM calls by model, tools, actions and error types by theirs.
+
+        Args:
+            spread: whether it is told how long each took, from which percentiles are made.
+        """
         found: dict[tuple[str, str], Group] = {}
-        for what, group in self._keyed("what", spread=True).items():
+        for what, group in self._keyed("what", spread).items():
             kind, _, name = self._names[what]
             found.setdefault((kind, name), Group()).join(group)
         return found
@@ -196,16 +201,15 @@ class Counting:
         """By session, its `seq`."""
         return self._keyed("session")
 
-    def days_and_models(self, utc: bool = False) -> dict[tuple[str, str], Group]:
-        """LLM calls by day and model."""
-        found: dict[tuple[str, str], Group] = {}
+    def costs_by_day_and_model(self, utc: bool = False) -> dict[tuple[str, str], int]:
+        """What LLM calls cost, in 1e-12 US dollars, by the day on which they began, here or in UTC, and by model."""
+        found: dict[tuple[str, str], int] = {}
         zone = timezone.utc if utc else None
-        sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
         whats = ", ".join(str(what) for what, name in self._names.items() if name[0] == "llms")
-        sql = DAYS_AND_MODELS.format(sums=sums, cells=self._cells, where=self._condition, whats=whats)
-        for row in self._connection.execute(sql, {"sessions": json.dumps(self._sessions)}).fetchall():
+        for row in self._asked(COSTS, cost=exact_sum("cost_pusd"), whats=whats):
             day = f"{datetime.fromtimestamp(row['slot'] * SLOT / 1e6, tz=zone):%Y-%m-%d}"
-            found.setdefault((day, self._names[row["what"]][2]), Group()).join(_group(row))
+            key = (day, self._names[row["what"]][2])
+            found[key] = found.get(key, 0) + added(row, "cost_pusd")
         return found
 
     def slots(self) -> int:
@@ -217,9 +221,8 @@ class Counting:
 
         Of each cell the longest is known. The others that may be among them are in the cells that have one of them.
         """
-        sql = LONGEST.format(cells=self._cells, where=self._condition)
-        values = {"sessions": json.dumps(self._sessions), "limit": limit}
-        cells = self._connection.execute(sql, values).fetchall()
+        longest = sorted(self._asked(LONGEST, limit=limit), key=lambda row: (-row["longest_us"], row["longest"]))
+        cells = longest[:limit]
         names = Names(self._connection)
         keys = {(row["session"], row["slot"], row["agent"], row["host"], row["what"]) for row in cells}
         since = -_MOST if self._where.since_us is None else self._where.since_us
@@ -241,7 +244,7 @@ class Counting:
 
     def _keyed(self, dimension: str, spread: bool = False) -> dict[int, Group]:
         if not self.is_narrowed:
-            found = {row["key"]: _group(row) for row in self._connection.execute(_ALL, (dimension,)).fetchall()}
+            found = {row["key"]: group_of(row) for row in self._connection.execute(_ALL, (dimension,)).fetchall()}
             if spread:
                 for what, code, events in self._connection.execute(_SPREAD).fetchall():
                     if events:
@@ -251,16 +254,23 @@ class Counting:
         times = ", join_times(times) AS times" if spread else ""
         self._connection.create_aggregate("join_times", 1, _Joined)  # type: ignore[arg-type]  # as sqlite3 calls it
         try:
-            rows = self._read(dimension, sums + times)
+            rows = self._asked(CELLS, dimension=dimension, sums=sums + times)
         except sqlite3.DatabaseError as error:
             if _OVERFLOW not in str(error):
                 raise
-            rows = self._read(dimension, ", ".join(map(exact_sum, SUMS)) + times)
-        return {row["key"]: _group(row) for row in rows}
+            rows = self._asked(CELLS, dimension=dimension, sums=", ".join(map(exact_sum, SUMS)) + times)
+        found = {}
+        for row in rows:
+            found.setdefault(row["key"], Group()).join(group_of(row))
+        return found
 
-    def _read(self, dimension: str, sums: str) -> list[sqlite3.Row]:
-        sql = CELLS.format(dimension=dimension, sums=sums, cells=self._cells, where=self._condition)
-        return self._connection.execute(sql, {"sessions": json.dumps(self._sessions)}).fetchall()
+    def _asked(self, sql: str, **parts: object) -> list[sqlite3.Row]:
+        """The rows of a question, of each table of cells in turn."""
+        values = {"sessions": json.dumps(self._sessions)}
+        found = []
+        for cells, where in self._counted:
+            found += self._connection.execute(sql.format(cells=cells, where=where, **parts), values).fetchall()
+        return found
 
     def _conditions(self) -> str:
         where, connection = self._where, self._connection
@@ -290,8 +300,15 @@ class Counting:
         put = f"INSERT INTO temp.edge VALUES ({', '.join('?' for _ in CELL)})"  # noqa: S608 - our own text
         for begin, stop in edges:
             self._connection.executemany(put, self._edge(begin, stop))
-        whole = f"{_WHOLE} WHERE slot >= {first:d} AND slot < {end:d}"
-        self._cells = f"{whole} UNION ALL SELECT * FROM temp.edge"  # noqa: S608 - our own text, and two numbers
+        condition = self._conditions()
+        slot = "c.slot" if self._is_short(first, end) else "+c.slot"  # the +: not by the index of slots
+        whole = f"{condition} AND {slot} >= {first:d} AND {slot} < {end:d}"
+        self._counted = [("idx.cells", whole), ("temp.edge", condition)]
+
+    def _is_short(self, first: int, end: int) -> bool:
+        """Whether a time is so short that its cells are better looked up one by one than all of them gone through."""
+        least, most = self._connection.execute(_SLOTS).fetchone()
+        return least is None or (min(end, most + 1) - max(first, least)) * 4 < most + 1 - least
 
     def _edge(self, begin: int, stop: int) -> Iterable[Sequence[object]]:
         connection = self._connection
@@ -325,7 +342,8 @@ def ranked(groups: dict[str, Group]) -> list[tuple[str, Group]]:
     return sorted(groups.items(), key=lambda item: (-item[1].events, item[0]))
 
 
-def _group(row: sqlite3.Row) -> Group:
+def group_of(row: sqlite3.Row) -> Group:
+    """A row of sums as a group."""
     names = row.keys()
     sums = {name: int(row[name]) if name in names else added(row, name) for name in SUMS}
     group = Group(tokens={name: sums.pop(name) for name in TOKENS})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from agentops_local.analytics.owners import Owner, Status, owners_of
@@ -48,11 +49,14 @@ class Active:
         }  # fmt: skip
 
 
-def active(quiet: float = QUIET, *, db: Path | str | None = None, now: int | None = None) -> list[Active]:
+def active(
+    quiet: float = QUIET, limit: int = 0, *, db: Path | str | None = None, now: int | None = None
+) -> list[Active]:
     """The sessions that run, or of which it cannot be told from here whether they do; the newest first.
 
     Args:
         quiet: seconds without an event after which a session is quiet.
+        limit: how many at most; 0 for all.
         db: the database; None for that of the project around the working directory.
         now: the time from which is reckoned, in microseconds; the wall clock if not given.
 
@@ -62,7 +66,8 @@ def active(quiet: float = QUIET, *, db: Path | str | None = None, now: int | Non
     at = now_us() if now is None else now
     with reading(find_database(None if db is None else str(db))) as connection:
         found = (_active(connection, row["id"], quiet, at) for row in connection.execute(OPEN).fetchall())
-        return [one for one in found if one.session.status in (Status.RUNNING, Status.UNKNOWN)]
+        meant = (one for one in found if one.session.status in (Status.RUNNING, Status.UNKNOWN))
+        return list(islice(meant, limit or None))
 
 
 def _active(connection: sqlite3.Connection, session_id: str, quiet: float, at: int) -> Active:

@@ -88,7 +88,7 @@ def cost(by: str = "model", *, where: Filter | None = None, db: Path | str | Non
         counting = Counting(connection, where or Filter())
         found = _counted(connection, counting, by, utc)
         total = Group()
-        for (kind, _), group in counting.kinds_and_names().items():
+        for (kind, _), group in counting.kinds_and_names(spread=False).items():
             if kind == "llms":
                 total.join(group)
     order: Callable[[tuple[str, Group]], object] = lambda item: (-item[1].cost_pusd, -item[1].events, item[0])  # noqa: E731
@@ -134,7 +134,7 @@ def top(
 def _counted(connection: sqlite3.Connection, counting: Counting, by: str, utc: bool) -> Groups:
     if by == "model":
         found: Groups = {}
-        for (kind, name), group in counting.kinds_and_names().items():
+        for (kind, name), group in counting.kinds_and_names(spread=False).items():
             if kind == "llms":
                 found.setdefault(name, Group()).join(group)
         return found

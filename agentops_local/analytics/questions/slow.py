@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import nsmallest
 from pathlib import Path
 
 from agentops_local.analytics.filters import Filter
@@ -133,19 +134,24 @@ def _of_session(connection: sqlite3.Connection, session_id: str, limit: int) -> 
     own: dict[tuple[str, str], int] = {}
     for row in rows:
         key = (row["kind"], row["name"])
-        group = groups.setdefault(key, Group())
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = Group()
         group.events += 1
-        if row["us"] is not None and row["us"] >= 0:
-            group.times.append(row["us"])
-            group.us += row["us"]
-            inside = _covered(below.get(row["id"], ()), row["init_us"], row["end_us"])
-            own[key] = own.get(key, 0) + row["us"] - inside
+        us = row["us"]
+        if us is not None and us >= 0:
+            group.times.append(us)
+            group.us += us
+            inside = below.get(row["id"])
+            if inside is not None:
+                us -= _covered(inside, row["init_us"], row["end_us"])
+            own[key] = own.get(key, 0) + us
     took = [Took(kind, name, group, own.get((kind, name), 0)) for (kind, name), group in groups.items()]
     took.sort(key=lambda one: (-(one.self_us or 0), one.kind, one.name))
-    timed = sorted((row for row in rows if row["us"] is not None), key=lambda row: (-row["us"], row["seq"]))
+    timed = ((-row["us"], row["seq"]) for row in rows if row["us"] is not None)
     end = of.init_us + round(of.duration_s * 1e6)
     idle = of.duration_s - _covered(spans, of.init_us, end) / 1e6
-    return Slow(took, [_longest(connection, row["seq"]) for row in timed[:limit]], of.duration_s, max(0.0, idle))
+    return Slow(took, [_longest(connection, seq) for _, seq in nsmallest(limit, timed)], of.duration_s, max(0.0, idle))
 
 
 def _of_all(connection: sqlite3.Connection, where: Filter, limit: int) -> Slow:

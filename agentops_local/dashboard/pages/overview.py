@@ -9,7 +9,8 @@ from agentops_local.analytics.questions.active import active
 from agentops_local.analytics.questions.alike import errors
 from agentops_local.analytics.questions.ranking import top
 from agentops_local.analytics.questions.stats import Stats, of_all
-from agentops_local.analytics.reading import iso, reading
+from agentops_local.analytics.reading import iso
+from agentops_local.analytics.totals import dollars
 from agentops_local.analytics.uploading import is_served, uploads
 from agentops_local.clock import now_us
 from agentops_local.dashboard.asking import Asked
@@ -24,10 +25,10 @@ def overview(asked: Asked) -> dict[str, object]:
     where = asked.where()
     now = now_us()
     with indexed(asked.db) as connection:
-        found = of_all(connection, where)
+        found = of_all(connection, where, spread=False)
         before = _period_before(where, now)
-        earlier = None if before is None else of_all(connection, before)
-        by_day = Counting(connection, where).days_and_models()
+        earlier = None if before is None else of_all(connection, before, spread=False)
+        by_day = Counting(connection, where).costs_by_day_and_model()
         sent = [
             {"url": one.url, "waiting": one.waiting, "sent": one.sent, "given_up": one.given_up}
             for one in uploads(connection)
@@ -37,18 +38,11 @@ def overview(asked: Asked) -> dict[str, object]:
         "days": _days(by_day),
         "top": [one.to_json() for one in top("cost", 8, where=where, db=asked.db)],
         "errors": [one.to_json() for one in errors(limit=6, where=where, db=asked.db)],
-        "active": [one.to_json() for one in active(db=asked.db, now=now)[:10]],
+        "active": [one.to_json() for one in active(limit=10, db=asked.db, now=now)],
         "models": _shares(found),
         "uploads": {"targets": sent, "daemon": is_served(asked.db)},
         "now": iso(now),
     }
-
-
-def newest(asked: Asked) -> dict[str, object]:
-    """What runs, for pages that look often."""
-    with reading(asked.db) as connection:
-        seq = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
-    return {"seq": seq, "active": [one.to_json() for one in active(db=asked.db)[:10]]}
 
 
 def _period_before(where: Filter, now: int) -> Filter | None:
@@ -86,19 +80,20 @@ def _tiles(found: Stats, earlier: Stats | None) -> list[dict[str, object]]:
     ]
 
 
-def _days(groups: dict[tuple[str, str], Group]) -> dict[str, object]:
+def _days(costs: dict[tuple[str, str], int]) -> dict[str, object]:
     """The cost of each day, by the dearest models, the others together; with its chart."""
-    days = sorted({day for day, _ in groups})[-_DAYS:]
+    days = sorted({day for day, _ in costs})[-_DAYS:]
     whole: dict[str, int] = {}
-    for (_, model), group in groups.items():
-        whole[model] = whole.get(model, 0) + group.cost_pusd
+    for (_, model), pusd in costs.items():
+        whole[model] = whole.get(model, 0) + pusd
     models = sorted((model for model in whole if whole[model]), key=lambda model: (-whole[model], model))
-    named, others = models[:_MODELS], set(models[_MODELS:])
-    series = {model: [float(groups.get((day, model), Group()).cost) for day in days] for model in named}
-    if others:
-        series["others"] = [
-            float(sum(groups.get((day, model), Group()).cost for model in others)) for day in days
-        ]  # fmt: skip
+    parts = {model: [model] for model in models[:_MODELS]}
+    if models[_MODELS:]:
+        parts["others"] = models[_MODELS:]
+    series = {
+        part: [float(dollars(sum(costs.get((day, model), 0) for model in of))) for day in days]
+        for part, of in parts.items()
+    }  # fmt: skip
     return {"days": days, "series": series, "chart": stacked(days, series, "US dollars")}
 
 
