@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from agentops_local.analytics.filters import Filter
@@ -115,20 +116,23 @@ def top(
     if by not in MEASURES:
         raise WrongUse(f"by must be one of {', '.join(MEASURES)}, not {shown(by)}")
     with indexed(db) as connection:
-        counting = Counting(connection, where or Filter())
-        groups = counting.sessions()
-        lasted = _durations(connection) if by == "duration" else {}
-        measure: dict[str, Callable[[int, Group], int]] = {
-            "cost": lambda _, group: group.cost_pusd,
-            "tokens": lambda _, group: group.tokens["prompt_tokens"] + group.tokens["completion_tokens"],
-            "events": lambda _, group: group.events,
-            "errors": lambda _, group: group.errors,
-            "duration": lambda session, _: lasted.get(session, 0),
-        }
-        of = measure[by]
-        most = sorted(groups.items(), key=lambda item: (-of(*item), item[0]))
-        found = (_ranked(connection, session, group) for session, group in most)
-        return [one for one, _ in zip((one for one in found if one is not None), range(limit), strict=False)]
+        return most(connection, Counting(connection, where or Filter()).sessions(), by, limit)
+
+
+def most(connection: sqlite3.Connection, groups: dict[int, Group], by: str, limit: int) -> list[Ranked]:
+    """The sessions with the most of something, of those that are counted, by their `seq`; as `top`."""
+    lasted = _durations(connection) if by == "duration" else {}
+    measure: dict[str, Callable[[int, Group], int]] = {
+        "cost": lambda _, group: group.cost_pusd,
+        "tokens": lambda _, group: group.tokens["prompt_tokens"] + group.tokens["completion_tokens"],
+        "events": lambda _, group: group.events,
+        "errors": lambda _, group: group.errors,
+        "duration": lambda session, _: lasted.get(session, 0),
+    }
+    of = measure[by]
+    order = sorted(groups.items(), key=lambda item: (-of(*item), item[0]))
+    found = (_ranked(connection, session, group) for session, group in order)
+    return list(islice((one for one in found if one is not None), limit))
 
 
 def _counted(connection: sqlite3.Connection, counting: Counting, by: str, utc: bool) -> Groups:

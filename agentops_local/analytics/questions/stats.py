@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,18 @@ from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.groups import TOKENS, Counting, Group, ranked
 from agentops_local.analytics.index.tables import SLOT
 from agentops_local.analytics.project import indexed
+from agentops_local.analytics.reading import added, exact_sum
 from agentops_local.analytics.sessions import pick_session, summary
 from agentops_local.errors import WrongUse
 
 PERCENTS = (50, 95, 99)
+# Counted by SQLite: a session of 20,000 events would else be four additions in Python for each of them.
 OF_SESSION = f"""
-SELECT e.seq, e.kind, e.name, e.model, e.end_us - e.init_us AS us, {", ".join(TOKENS)}, e.cost_pusd
-FROM events e WHERE e.session = ?
+SELECT e.kind, coalesce(CASE e.kind WHEN 'llms' THEN e.model ELSE e.name END, '') AS name, count(*) AS events,
+       {", ".join(map(exact_sum, (*TOKENS, "cost_pusd")))},
+       count(CASE WHEN e.kind = 'llms' AND e.cost_pusd IS NULL THEN 1 END) AS unpriced,
+       group_concat(CASE WHEN e.end_us >= e.init_us THEN e.end_us - e.init_us END) AS times
+FROM events e WHERE e.session = ? GROUP BY 1, 2
 """  # noqa: S608 - our own text
 FAILED = """
 SELECT failed.kind, coalesce(CASE failed.kind WHEN 'llms' THEN failed.model ELSE failed.name END, '') AS name,
@@ -112,10 +118,11 @@ def of_session(connection: sqlite3.Connection, session_id: str) -> Stats:
     of = summary(connection, session_id)
     found = Stats(1, of.duration_s / 60, scores=ratings.sums(connection, [of.seq]))
     for row in connection.execute(OF_SESSION, (of.seq,)).fetchall():
-        for group in _groups(found, row["kind"], row["model"] if row["kind"] == "llms" else row["name"]):
-            group.add(row)
-        if row["kind"] == "errors":
-            found.errors[row["name"] or ""] = found.errors.get(row["name"] or "", 0) + 1
+        group = _summed(row)
+        for counted in _groups(found, row["kind"], row["name"]):
+            counted.join(group)
+        if group.errors:
+            found.errors[row["name"]] = group.errors
     for row in connection.execute(FAILED, (of.seq,)).fetchall():
         for group in _groups(found, row["kind"], row["name"]):
             group.failed += row["times"]
@@ -143,6 +150,18 @@ def of_all(connection: sqlite3.Connection, where: Filter, spread: bool = True) -
 def most(counts: dict[str, int]) -> list[tuple[str, int]]:
     """The most frequent first."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _summed(row: sqlite3.Row) -> Group:
+    """The events of a kind and name. A clock set back tells no duration."""
+    times = array("q", map(int, row["times"].split(","))) if row["times"] else array("q")
+    group = Group(events=row["events"], us=sum(times), times=times)
+    if row["kind"] == "errors":
+        group.errors = group.events
+    elif row["kind"] == "llms":
+        group.calls, group.unpriced, group.cost_pusd = group.events, row["unpriced"], added(row, "cost_pusd")
+        group.tokens = {name: added(row, name) for name in TOKENS}
+    return group
 
 
 def _groups(found: Stats, kind: str, name: str | None) -> Iterator[Group]:

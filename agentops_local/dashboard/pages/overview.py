@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.groups import Counting, Group
 from agentops_local.analytics.project import indexed
 from agentops_local.analytics.questions.active import active
 from agentops_local.analytics.questions.alike import errors
-from agentops_local.analytics.questions.ranking import top
-from agentops_local.analytics.questions.stats import Stats, of_all
+from agentops_local.analytics.questions.ranking import most
 from agentops_local.analytics.reading import iso
 from agentops_local.analytics.totals import dollars
 from agentops_local.analytics.uploading import is_served, uploads
@@ -25,21 +26,27 @@ def overview(asked: Asked) -> dict[str, object]:
     where = asked.where()
     now = now_us()
     with indexed(asked.db) as connection:
-        found = of_all(connection, where, spread=False)
+        counting = Counting(connection, where)
+        sessions = counting.sessions()
+        dearest = most(connection, sessions, "cost", 8)
+        models = [
+            (name, group) for (kind, name), group in counting.kinds_and_names(spread=False).items() if kind == "llms"
+        ]  # fmt: skip
+        by_day = counting.costs_by_day_and_model()
         before = _period_before(where, now)
-        earlier = None if before is None else of_all(connection, before, spread=False)
-        by_day = Counting(connection, where).costs_by_day_and_model()
+        earlier = None if before is None else Counting(connection, before).sessions()
         sent = [
             {"url": one.url, "waiting": one.waiting, "sent": one.sent, "given_up": one.given_up}
             for one in uploads(connection)
         ]
+    whole = _joined(sessions)
     return {
-        "tiles": _tiles(found, earlier),
+        "tiles": _tiles(len(sessions), whole, earlier),
         "days": _days(by_day),
-        "top": [one.to_json() for one in top("cost", 8, where=where, db=asked.db)],
+        "top": [one.to_json() for one in dearest],
         "errors": [one.to_json() for one in errors(limit=6, where=where, db=asked.db)],
         "active": [one.to_json() for one in active(limit=10, db=asked.db, now=now)],
-        "models": _shares(found),
+        "models": _shares(models, float(whole.cost)),
         "uploads": {"targets": sent, "daemon": is_served(asked.db)},
         "now": iso(now),
     }
@@ -56,27 +63,29 @@ def _period_before(where: Filter, now: int) -> Filter | None:
     )  # fmt: skip
 
 
-def _tiles(found: Stats, earlier: Stats | None) -> list[dict[str, object]]:
-    def tile(name: str, form: str, value: float, before: float | None, unpriced: int = 0) -> dict[str, object]:
+def _joined(groups: dict[int, Group]) -> Group:
+    whole = Group()
+    for group in groups.values():
+        whole.join(group)
+    return whole
+
+
+def _tiles(count: int, whole: Group, earlier: dict[int, Group] | None) -> list[dict[str, object]]:
+    """The figures, each beside that of the time before."""
+    old = None if earlier is None else _joined(earlier)
+
+    def tile(name: str, form: str, of: Callable[[Group], float], unpriced: int = 0) -> dict[str, object]:
+        value, before = of(whole), None if old is None else of(old)
         change = (value - before) / before if before else None
         return {"name": name, "form": form, "value": value, "before": before, "change": change, "unpriced": unpriced}
 
-    def calls(stats: Stats) -> Group:
-        return stats.kinds.get("llms", Group())
-
-    def tokens(stats: Stats) -> int:
-        return stats.all.tokens["prompt_tokens"] + stats.all.tokens["completion_tokens"]
-
-    def errors_of(stats: Stats) -> int:
-        return sum(stats.errors.values())
-
-    old = earlier
+    sessions = tile("sessions", "count", lambda group: count if group is whole else len(earlier or ()))
     return [
-        tile("cost", "money", float(found.all.cost), None if old is None else float(old.all.cost), found.all.unpriced),
-        tile("sessions", "count", found.sessions, None if old is None else old.sessions),
-        tile("LLM calls", "count", calls(found).events, None if old is None else calls(old).events),
-        tile("tokens", "tokens", tokens(found), None if old is None else tokens(old)),
-        tile("errors", "count", errors_of(found), None if old is None else errors_of(old)),
+        tile("cost", "money", lambda group: float(group.cost), whole.unpriced),
+        sessions,
+        tile("LLM calls", "count", lambda group: group.calls),
+        tile("tokens", "tokens", lambda group: group.tokens["prompt_tokens"] + group.tokens["completion_tokens"]),
+        tile("errors", "count", lambda group: group.errors),
     ]
 
 
@@ -97,10 +106,9 @@ def _days(costs: dict[tuple[str, str], int]) -> dict[str, object]:
     return {"days": days, "series": series, "chart": stacked(days, series, "US dollars")}
 
 
-def _shares(found: Stats) -> list[dict[str, object]]:
+def _shares(models: list[tuple[str, Group]], whole: float) -> list[dict[str, object]]:
     """What each model cost, the dearest first."""
-    whole = float(found.all.cost)
-    rows = sorted(found.models.items(), key=lambda item: (-item[1].cost_pusd, -item[1].events, item[0]))
+    rows = sorted(models, key=lambda item: (-item[1].cost_pusd, -item[1].events, item[0]))
     return [
         {
             "model": name or None, "calls": group.events, "cost": float(group.cost), "unpriced": group.unpriced,
