@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentops_local.analytics import filters
-from agentops_local.analytics.index import words
+from agentops_local.analytics.index import forget, words
 from agentops_local.analytics.questions.search import Hit, search
 from agentops_local.errors import WrongUse
 from agentops_local.event import ToolEvent
@@ -126,11 +126,32 @@ def test_without_fts(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     book.tool(state, returns="another needle")
     there = hits(book, "needle")
     monkeypatch.setattr(words, "TEXTS", ("CREATE VIRTUAL TABLE idx.none USING no_such_module (text)",))
-    from agentops_local.analytics.index import forget
-
     forget(book.path)
     assert hits(book, "needle") == there
     assert len(there) == 2
+
+
+@pytest.mark.parametrize("known", [0, 2, 5])
+def test_whatever_part_is_known(book: Book, monkeypatch: pytest.MonkeyPatch, known: int) -> None:
+    """What the index does not know yet is found all the same: letters of any script in either case, quotes, wildcards,
+    and messages with the calls in which they stand."""
+    state, other = book.session(), book.session()
+    said = 'Grüße, "needle" 100%_ 航班'
+    for number in range(6):
+        book.llm(state, "hello", f"{said} {number}", completion=f"answer {number} {said}")
+    book.llm(other, "hello", f"{said} 0", "and on")
+    book.tool(state, params={"q": said})
+    asked = ("GRÜSSE"[:3], '"NEEDLE" 100%_', "航班", "%_")
+    there = [hits(book, text, 50) for text in asked]
+    assert [len(found) for found in there] == [13, 13, 13, 13]
+    assert {hit.sessions for hit in there[0]} == {1, 2}
+    forget(book.path)
+    monkeypatch.setattr(words, "PIECE", known)
+    monkeypatch.setattr(words, "_LONGEST", 0.0)
+    if known == 0:
+        monkeypatch.setattr(words, "_piece", lambda _: True)
+    again = [hits(book, text, 50) for text in asked]
+    assert [sorted(found, key=str) for found in again] == [sorted(found, key=str) for found in there]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -88,8 +88,7 @@ def _add(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row], sums: Sums
         cells.add(row)
         if row["kind"] == "errors":
             errors.append(row)
-        elif row["prompt"] is not None:
-            asked.append((row["prompt"], row["seq"]))
+        asked += ((message, row["seq"]) for message in (row["prompt"], row["completion"]) if message is not None)
     for row in errors:
         _fault(connection, names, row)
         if row["trigger_id"] is not None:

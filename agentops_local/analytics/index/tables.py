@@ -98,7 +98,8 @@ CREATE TABLE idx.faults (
 CREATE INDEX idx.faults_by_fingerprint ON faults (fingerprint, at_us);
 CREATE INDEX idx.faults_by_session ON faults (session);
 
--- Which calls have which prompt: a message occurs in every call whose prompt is it, or follows it.
+-- Which calls have which prompt and answer, by their last message: a message occurs in every call that has it, or one
+-- that follows it.
 CREATE TABLE idx.calls (message INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (message, seq)) WITHOUT ROWID;
 
 -- In which event a message came up first.

@@ -12,7 +12,8 @@ import orjson
 
 from agentops_local.analytics.index.tables import TEXTS
 
-PIECE = 5_000  # events in a transaction
+PIECE = 2_000  # events in a transaction, about a tenth of a second
+_LONGEST = 1.0  # seconds that a search spends on the words of others
 _PAUSE = 0.001  # seconds in which another may take its turn
 _MEMORY = 64 << 20  # bytes of words that are gathered before they are written; with 1 MB it takes half as long again
 _ENCODED = re.compile(r"data:[\w.+-]+/|[A-Za-z0-9+/_=-]{1000,}\Z")  # an image and the like: no words
@@ -21,19 +22,31 @@ EVENTS = """
 SELECT e.seq, e.kind, e.prompt, e.completion, e.name, e.code, e.params, e.returns, e.logs, e.details
 FROM payloads e WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?
 """
+_KNOWN = """
+SELECT coalesce((SELECT value FROM idx.marks WHERE key = 'text_seq'), 0),
+       coalesce((SELECT max(message) FROM idx.places), 0)
+"""
 FIELDS = ("name", "code", "params", "returns", "logs", "details")
 _TEXTS = "SELECT id, text FROM message_texts WHERE id IN (SELECT value FROM json_each(?))"
 
 
 def catch_up(connection: sqlite3.Connection) -> None:
-    """Takes up the words of the events that are counted by now, and where their messages came up; only the latter where
-    SQLite has no FTS5 with trigrams.
+    """Takes up words of the events that are counted by now, and where their messages came up, for about a second: those
+    of a million events take minutes, and who searches can look at the rest himself (see `known`). Only the places of
+    messages where SQLite has no FTS5 with trigrams.
 
     Raises:
         sqlite3.Error: the index cannot be written, or is damaged.
     """
-    while not _piece(connection):
+    deadline = time.monotonic() + _LONGEST
+    while not _piece(connection) and time.monotonic() < deadline:
         time.sleep(_PAUSE)
+
+
+def known(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The last event and the last message whose words are known."""
+    row = connection.execute(_KNOWN).fetchone()
+    return (row[0], row[1]) if are_known(connection) else (0, 0)
 
 
 def are_known(connection: sqlite3.Connection) -> bool:

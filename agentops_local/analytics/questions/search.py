@@ -1,8 +1,9 @@
 """Where a text occurs: in prompts, answers, parameters, results, logs and errors.
 
 Three characters of it in a row, and the next three, and so on, are looked up in the index; each text in which all of
-them stand is then looked at itself. So any piece of a text is found, in any script, whatever stands around it. A text
-of fewer than three characters, or an SQLite without FTS5, leaves only to look at every text, the latest first.
+them stand is then looked at itself. So any piece of a text is found, in any script, whatever stands around it. What the
+index does not know yet SQLite looks through, the latest first; and everything, for a text of fewer than three
+characters, or without FTS5.
 """
 
 from __future__ import annotations
@@ -24,12 +25,18 @@ from agentops_local.errors import WrongUse
 _SHORTEST = 3  # characters that the index knows
 _AROUND = 60  # characters shown before and after
 _MOST_NODES = 2_000  # messages below one that are looked at for the calls in which it occurs
-_PATIENCE = 20.0  # seconds for looking at every text
+_PATIENCE = 20.0  # seconds
 
 MESSAGES = "SELECT rowid FROM idx.message_words WHERE message_words MATCH :match ORDER BY rowid DESC"
 EVENTS = "SELECT rowid FROM idx.event_words WHERE event_words MATCH :match ORDER BY rowid DESC"
-ALL_MESSAGES = "SELECT message FROM idx.places WHERE :match = :match ORDER BY message DESC"
-ALL_EVENTS = "SELECT seq FROM events WHERE :match = :match ORDER BY seq DESC"
+LATER_MESSAGES = r"""
+SELECT t.id FROM message_texts t WHERE t.id > :after AND t.text LIKE :like ESCAPE '\' ORDER BY t.id DESC
+"""
+LATER_EVENTS = rf"""
+SELECT p.seq FROM payloads p
+WHERE p.seq > :after AND ({" OR ".join(f"p.{field} LIKE :like ESCAPE '{chr(92)}'" for field in words.FIELDS)})
+ORDER BY p.seq DESC
+"""  # noqa: S608 - our own text
 EVENT = """
 SELECT p.seq, p.id, p.session, p.session_id, p.kind, coalesce(CASE p.kind WHEN 'llms' THEN p.model ELSE p.name END, '')
        AS title, p.agent_name, p.model, p.owner, p.init_us, p.prompt, p.completion,
@@ -101,19 +108,19 @@ def search(text: str, limit: int = 20, *, where: Filter | None = None, db: Path 
     """
     if not text.strip():
         raise WrongUse("say what to search for: the text is empty")
-    with indexed(db, words.catch_up) as connection:
-        plain = len(text) < _SHORTEST or not words.are_known(connection)
-        return _Search(connection, text, limit, where or Filter(), plain).run()
+    more = (words.catch_up,) if len(text) >= _SHORTEST else ()
+    with indexed(db, *more) as connection:
+        return _Search(connection, text, limit, where or Filter()).run()
 
 
 class _Search:
-    def __init__(self, connection: sqlite3.Connection, text: str, limit: int, where: Filter, plain: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, text: str, limit: int, where: Filter) -> None:
         self._connection = connection
         self._text = text
         self._folded = text.casefold()
         self._limit = limit
         self._where = where
-        self._plain = plain
+        self._events_known, self._messages_known = words.known(connection) if len(text) >= _SHORTEST else (0, 0)
         self._deadline = time.monotonic() + _PATIENCE
         picked = filters.sessions(connection, where.of_sessions)
         self._sessions = set(picked) if where.picks_sessions else None
@@ -128,15 +135,16 @@ class _Search:
             if number == self._limit:
                 return
 
-    def _numbers(self, all_of_them: str, matching: str) -> Iterator[int]:
-        cursor = self._connection.execute(all_of_them if self._plain else matching, {"match": _match(self._text)})
-        for row in cursor:
-            if self._plain and time.monotonic() > self._deadline:
-                return
-            yield int(row[0])
+    def _numbers(self, later: str, known: str, after: int) -> Iterator[int]:
+        values = {"after": after, "like": _like(self._text), "match": _match(self._text)}
+        for sql in (later, known) if after else (later,):
+            for row in self._connection.execute(sql, values):
+                if time.monotonic() > self._deadline:
+                    return
+                yield int(row[0])
 
     def _messages(self) -> Iterator[Hit]:
-        for message in self._numbers(ALL_MESSAGES, MESSAGES):
+        for message in self._numbers(LATER_MESSAGES, MESSAGES, self._messages_known):
             row = self._connection.execute(MESSAGE, (message,)).fetchone()
             piece = None if row is None else self._find("\n".join(words.words(row["text"])))
             if piece is not None:
@@ -147,7 +155,7 @@ class _Search:
     def _message(self, message: int, text: str, piece: tuple[str, str, str]) -> Hit | None:
         first = self._connection.execute(_PLACE, (message,)).fetchone()
         calls = self._connection.execute(CALLS, {"message": message}).fetchall()
-        for seq in sorted({first["seq"], *(row["seq"] for row in calls)}):
+        for seq in sorted({*(row["seq"] for row in calls), *(() if first is None else (first["seq"],))}):
             event = self._connection.execute(EVENT, (seq,)).fetchone()
             if event is not None and self._is_meant(event):
                 sessions = {row["session"] for row in calls} | {event["session"]}
@@ -156,7 +164,7 @@ class _Search:
         return None
 
     def _events(self) -> Iterator[Hit]:
-        for seq in self._numbers(ALL_EVENTS, EVENTS):
+        for seq in self._numbers(LATER_EVENTS, EVENTS, self._events_known):
             event = self._connection.execute(EVENT, (seq,)).fetchone()
             if event is None or not self._is_meant(event):
                 continue
@@ -195,6 +203,18 @@ def _match(text: str) -> str:
     """What is asked of the index: every three characters in a row."""
     threes = dict.fromkeys(text[at : at + 3] for at in range(len(text) - 2))
     return " AND ".join('"' + three.replace('"', '""') + '"' for three in threes)
+
+
+def _like(text: str) -> str:
+    """A pattern for what stands in JSON. Where SQLite does not know upper and lower case, any character will do: what
+    is found is looked at again."""
+    pattern = ""
+    for letter in json.dumps(text, ensure_ascii=False)[1:-1]:
+        if ord(letter) > 127 and letter.lower() != letter.upper():
+            pattern += "_"
+        else:
+            pattern += f"\\{letter}" if letter in "%_\\" else letter
+    return f"%{pattern}%"
 
 
 def _begins(text: str, place: int, folded: str) -> bool:
