@@ -67,6 +67,8 @@ bench: $(READY)  ## Measure recording, growth, contention, a long conversation a
 	$(BIN)/python -m benchmarks.idle
 	$(BIN)/python -m benchmarks.backlog
 	$(BIN)/python -m benchmarks.llm_calls
+	$(BIN)/python -m benchmarks.ask --small
+	$(BIN)/python -m benchmarks.dashboard --small
 	$(BIN)/python -m benchmarks.export
 
 docs: $(READY)  ## Write the help texts into the docs anew, then test the docs

@@ -63,9 +63,12 @@ def bring_sums(path: Path) -> None:
 
 
 def bring_words(path: Path) -> None:
-    """Brings the words of the index up to the last event. The sums come first, so they should be there already."""
-    with opened(path, words.catch_up):
-        pass
+    """Brings the words of the index up to the last event, as searches do in the course of time. The sums come first,
+    so they should be there already."""
+    done = False
+    while not done:
+        with opened(path, words.catch_up) as connection:
+            done = words.known(connection)[0] >= connection.execute("SELECT max(seq) FROM events").fetchone()[0]
 
 
 def questions(path: Path) -> Iterator[Question]:
