@@ -174,7 +174,7 @@ def said(
     Raises:
         WrongUse: it may not.
     """
-    name = _clean(name).strip()
+    name = clean(name).strip()
     if not name or len(name) > _MOST_NAME or not name.isprintable() or _RESERVED & set(name):
         raise WrongUse(
             f"the name of a score must be 1 to {_MOST_NAME} characters that can be seen, without < > = !, "
@@ -310,12 +310,12 @@ def _valued(value: bool | float | str) -> tuple[str, float | None, str | None]:
 
 
 def _text(value: str, what: str) -> str:
-    text = _clean(value).strip()
+    text = clean(value).strip()
     if not text or len(text) > MOST_TEXT:
         raise WrongUse(f"the {what} must be a text of 1 to {MOST_TEXT:,} characters; this one has {len(text):,}")
     return text
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text that a database can hold and give back."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import anyio
 from anyio import to_thread
@@ -87,7 +88,7 @@ class Dashboard:
             query.setdefault(name, []).append(value)
         return Asked(
             db=viewer.db, query=query, path=dict(http.path_params), may_change=viewer.may_change,
-            token=self.access.token, root=str(http.scope.get("agentops_root", "")), project=viewer.project,
+            token=viewer.token, root=str(http.scope.get("agentops_root", "")), project=viewer.project,
             here=http.url.path,
         )  # fmt: skip
 
@@ -100,7 +101,7 @@ class Dashboard:
                 self._threads = anyio.CapacityLimiter(_THREADS)
             viewer = await to_thread.run_sync(self.access.viewer, http, limiter=self._threads)
             if viewer is None:
-                return self._stranger(http, as_json)
+                return self.stranger(http, as_json)
             asked = self.asked(http, viewer)
             answer = await to_thread.run_sync(lambda: _tried(work, asked, as_json), limiter=self._threads)
             answer.headers.update({name: value for name, value in HEADERS.items() if name not in answer.headers})
@@ -126,13 +127,17 @@ class Dashboard:
         viewer = await to_thread.run_sync(self.access.viewer, http)
         if viewer is None:
             raise HTTPException(403)
-        return self.live.answer(viewer.db, HEADERS)
+        return self.live.answer(viewer.db, HEADERS, lambda: self.access.viewer(http) is not None)
 
-    def _stranger(self, http: Request, as_json: bool) -> Response:
+    def stranger(self, http: Request, as_json: bool) -> Response:
+        """What somebody is told who must sign in first; a page leads there, and back afterwards."""
         if as_json:
             data = {"message": "sign in with the API key of a project"}
             return Response(rendering.json(data), 401, HEADERS, media_type="application/json")
-        return RedirectResponse(f"{http.scope.get('agentops_root', '')}/signin", 303, HEADERS)
+        root = str(http.scope.get("agentops_root", ""))
+        here = f"{root}{http.url.path}" + (f"?{http.url.query}" if http.url.query else "")
+        to = f"?{urlencode({'to': here})}" if http.method == "GET" and here != f"{root}/" else ""
+        return RedirectResponse(f"{root}/signin{to}", 303, HEADERS)
 
 
 def _tried(work: Work, asked: Asked, as_json: bool) -> Response:

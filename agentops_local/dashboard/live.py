@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,10 +33,14 @@ class Live:
     def __init__(self) -> None:
         self._watchers: dict[Path, _Watcher] = {}
 
-    def answer(self, db: Path, headers: Mapping[str, str]) -> Response:
-        """The stream for a page that shows this database."""
+    def answer(self, db: Path, headers: Mapping[str, str], may: Callable[[], bool]) -> Response:
+        """The stream for a page that shows this database.
+
+        Args:
+            may: whether its viewer may still see it; asked before anything is said.
+        """
         watcher = self._watchers.setdefault(db, _Watcher(db))
-        return StreamingResponse(_told(watcher), headers=dict(headers), media_type="text/event-stream")
+        return StreamingResponse(_told(watcher, may), headers=dict(headers), media_type="text/event-stream")
 
 
 class _Watcher:
@@ -86,7 +90,7 @@ class _Watcher:
             self.number += 1
 
 
-async def _told(watcher: _Watcher) -> AsyncIterator[bytes]:
+async def _told(watcher: _Watcher, may: Callable[[], bool]) -> AsyncIterator[bytes]:
     watcher.listeners += 1
     told = -1
     spoken = anyio.current_time()
@@ -94,10 +98,13 @@ async def _told(watcher: _Watcher) -> AsyncIterator[bytes]:
         while True:
             with suppress(OSError):
                 await watcher.look()
+            is_due = watcher.number != told or anyio.current_time() - spoken > _SILENCE
+            if is_due and not await to_thread.run_sync(may):
+                return
             if watcher.number != told:
                 told, spoken = watcher.number, anyio.current_time()
                 yield b"event: changed\ndata: " + orjson.dumps(watcher.state) + b"\n\n"
-            elif anyio.current_time() - spoken > _SILENCE:
+            elif is_due:
                 spoken = anyio.current_time()
                 yield b": still here\n\n"
             await anyio.sleep(_EVERY)

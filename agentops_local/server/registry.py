@@ -29,6 +29,11 @@ SELECT EXISTS (SELECT 1 FROM api_keys) AS required,
        (SELECT project FROM api_keys WHERE hash = ? AND revoked_us IS NULL) AS project,
        (SELECT value FROM about WHERE key = 'generation') AS generation
 """
+_OPENED = """
+SELECT k.prefix, p.name, p.id, p.id = (SELECT value FROM about WHERE key = 'generation') AS local, k.created_us,
+       k.revoked_us
+FROM api_keys k JOIN projects p ON p.id = k.project WHERE substr(k.hash, 1, ?) = ? AND k.revoked_us IS NULL
+"""
 _OTHERS = "SELECT id FROM projects WHERE id <> (SELECT value FROM about WHERE key = 'generation') ORDER BY created_us"
 
 
@@ -184,6 +189,14 @@ def look_up(connection: sqlite3.Connection, hashed: bytes | None) -> tuple[bool,
 def project_ids(connection: sqlite3.Connection) -> list[str]:
     """The projects that have a database of their own."""
     return [str(row[0]) for row in connection.execute(_OTHERS).fetchall()]
+
+
+def opened_by(connection: sqlite3.Connection, tag: str) -> KeyRow | None:
+    """The key that is named so, and its project; None if it may not be used."""
+    row = connection.execute(_OPENED, (TAG, bytes.fromhex(tag))).fetchone()
+    if row is None:
+        return None
+    return KeyRow(row["prefix"], row["name"], row["id"], bool(row["local"]), row["created_us"], row["revoked_us"])
 
 
 def is_revoked(connection: sqlite3.Connection, tag: str) -> bool:
