@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal
+from functools import cache
 
 from agentops_local.analytics import filters
 from agentops_local.analytics.filters import Filter
@@ -35,6 +37,9 @@ SELECT {dimension} AS key, {sums} FROM {cells} c WHERE {where} GROUP BY {dimensi
 """
 COSTS = """
 SELECT slot, what, {cost} FROM {cells} c WHERE {where} AND c.what IN ({whats}) GROUP BY slot, what
+"""
+CALLS = """
+SELECT {dimension} AS key, times FROM {cells} c WHERE {where} AND c.what IN ({whats})
 """
 LONGEST = """
 SELECT * FROM {cells} c WHERE {where} AND c.longest_us IS NOT NULL ORDER BY c.longest_us DESC, c.longest LIMIT {limit}
@@ -176,26 +181,31 @@ class Counting:
             found.setdefault((kind, name), Group()).join(group)
         return found
 
-    def agents(self) -> Groups:
-        """By the name of the agent; "" for events without one."""
-        names = {row[0]: row[1] for row in self._connection.execute("SELECT seq, name FROM agents").fetchall()}
-        return self._folded("agent", lambda agent: [names.get(agent, "")])
+    def agents(self, spread: bool = False) -> Groups:
+        """By the name of the agent; "" for events without one.
 
-    def hosts(self) -> Groups:
+        Args:
+            spread: here and below, whether it is told how long the LLM calls among them took.
+        """
+        names = {row[0]: row[1] for row in self._connection.execute("SELECT seq, name FROM agents").fetchall()}
+        return self._folded("agent", lambda agent: [names.get(agent, "")], spread)
+
+    def hosts(self, spread: bool = False) -> Groups:
         """By host; "" where it was not recorded."""
         names = {row[0]: row[1] for row in self._connection.execute("SELECT id, name FROM idx.hosts").fetchall()}
-        return self._folded("host", lambda host: [names.get(host, "")])
+        return self._folded("host", lambda host: [names.get(host, "")], spread)
 
-    def days(self, utc: bool = False) -> Groups:
+    def days(self, utc: bool = False, spread: bool = False) -> Groups:
         """By the day on which they began, here or in UTC: "2026-01-31"."""
         zone = timezone.utc if utc else None
-        return self._folded("slot", lambda slot: [f"{datetime.fromtimestamp(slot * SLOT / 1e6, tz=zone):%Y-%m-%d}"])
+        day = cache(lambda slot: [f"{datetime.fromtimestamp(slot * SLOT / 1e6, tz=zone):%Y-%m-%d}"])
+        return self._folded("slot", day, spread)
 
-    def tags(self) -> Groups:
+    def tags(self, spread: bool = False) -> Groups:
         """By tag of the session: an event counts for each of them; "" for sessions without any."""
         rows = self._connection.execute("SELECT seq, tags FROM sessions").fetchall()
         tags = {row[0]: sorted(set(tag_list(row[1]))) or [""] for row in rows}
-        return self._folded("session", lambda session: tags.get(session, []))
+        return self._folded("session", lambda session: tags.get(session, []), spread)
 
     def sessions(self) -> dict[int, Group]:
         """By session, its `seq`."""
@@ -235,12 +245,27 @@ class Counting:
             found += ((less, row["seq"]) for less, row in took if less <= 0 and place(names, row) in keys)
         return [seq for _, seq in sorted(found)[:limit]]
 
-    def _folded(self, dimension: str, names_of: Callable[[int], Iterable[str]]) -> Groups:
+    def _folded(self, dimension: str, names_of: Callable[[int], Iterable[str]], spread: bool) -> Groups:
         found: Groups = {}
         for key, group in self._keyed(dimension).items():
             for name in names_of(key):
                 found.setdefault(name, Group()).join(group)
+        if spread:
+            times: dict[str, array[int]] = {}
+            for key, took in self._calls(dimension).items():
+                for name in names_of(key):
+                    times.setdefault(name, array("H")).extend(took)
+            for name, took in times.items():
+                found[name].spread = Counter(took)
         return found
+
+    def _calls(self, dimension: str) -> dict[int, array[int]]:
+        """The codes of how long LLM calls took."""
+        whats = ", ".join(str(what) for what, name in self._names.items() if name[0] == "llms")
+        packed: dict[int, bytearray] = {}
+        for key, times in self._asked(CALLS, dimension=dimension, whats=whats):
+            packed.setdefault(key, bytearray()).extend(times)
+        return {key: codes.unpack(bytes(times)) for key, times in packed.items()}
 
     def _keyed(self, dimension: str, spread: bool = False) -> dict[int, Group]:
         if not self.is_narrowed:

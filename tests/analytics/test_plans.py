@@ -54,7 +54,7 @@ def test_whatever_is_left_out(book: Book, where: Filter) -> None:
         for count in (counting.agents, counting.tags, counting.days, counting.hosts, counting.sessions):
             count()
         counting.longest(3)
-        alike._conditions(connection, where, None)
+        alike.conditions(connection, where)
         connection.set_trace_callback(None)
         for sql in asked:
             if sql.lstrip().startswith(("SELECT", "WITH")):

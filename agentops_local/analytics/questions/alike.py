@@ -12,13 +12,21 @@ from agentops_local.analytics.filters import Filter
 from agentops_local.analytics.project import indexed
 from agentops_local.analytics.reading import iso
 from agentops_local.analytics.sessions import pick_session
+from agentops_local.errors import WrongUse, shown
 
+# What groups are sorted by, the largest first.
+ORDERS = {
+    "events": "events DESC, last DESC",
+    "sessions": "sessions DESC, last DESC",
+    "first": "first_us DESC, first DESC",
+    "last": "last_us DESC, last DESC",
+}
 _SHOWN = 300  # characters of an error's words
 
 GROUPS = """
 SELECT f.fingerprint, count(*) AS events, count(DISTINCT f.session) AS sessions,
        min(f.at_us) AS first_us, max(f.at_us) AS last_us, min(f.seq) AS first, max(f.seq) AS last
-FROM idx.faults f WHERE {where} GROUP BY f.fingerprint ORDER BY events DESC, last DESC LIMIT :limit
+FROM idx.faults f WHERE {where} GROUP BY f.fingerprint ORDER BY {order} LIMIT :limit
 """
 FINGERPRINT = "SELECT hash, error_type, code, text FROM idx.fingerprints WHERE id = ?"
 OF_SESSION = "f.fingerprint IN (SELECT own.fingerprint FROM idx.faults own WHERE own.session = :session)"
@@ -70,20 +78,25 @@ class Alike:
 
 
 def errors(
-    session: str | None = None, limit: int = 20, *, where: Filter | None = None, db: Path | str | None = None
-) -> list[Alike]:
+    session: str | None = None, limit: int = 20, *, by: str = "events", where: Filter | None = None,
+    db: Path | str | None = None,
+) -> list[Alike]:  # fmt: skip
     """Errors by what they have in common, the most frequent first.
 
     Args:
         session: only those that this session has as well (its id, a beginning of it, or "last"); they are counted over
             all sessions, which tells whether they were seen before.
         limit: how many groups at most.
+        by: another order, one of `ORDERS`: by how many sessions they were in, by when they were seen first or last.
         where: which errors; see `filters.parse`. Those of a model are those of its calls.
         db: the database; None for that of the project around the working directory.
 
     Raises:
+        WrongUse: `by` is none of them.
         NoSuchSession, Ambiguous, DatabaseUnusable.
     """
+    if by not in ORDERS:
+        raise WrongUse(f"by must be one of {', '.join(ORDERS)}, not {shown(by)}")
     with indexed(db) as connection:
         seq = None
         if session is not None:
@@ -91,12 +104,20 @@ def errors(
                 "SELECT seq FROM sessions WHERE id = ?", (pick_session(connection, session),)
             ).fetchone()
             seq = found["seq"]
-        conditions, values = _conditions(connection, where or Filter(), seq)
-        rows = connection.execute(GROUPS.format(where=conditions), {**values, "limit": limit}).fetchall()
-        return [_alike(connection, row) for row in rows]
+        condition, values = conditions(connection, where or Filter(), seq)
+        sql = GROUPS.format(where=condition, order=ORDERS[by])
+        rows = connection.execute(sql, {**values, "limit": limit}).fetchall()
+        return [alike_of(connection, row) for row in rows]
 
 
-def _conditions(connection: sqlite3.Connection, where: Filter, session: int | None) -> tuple[str, dict[str, object]]:
+def conditions(
+    connection: sqlite3.Connection, where: Filter, session: int | None = None
+) -> tuple[str, dict[str, object]]:
+    """Of which of the faults of the index a filter speaks, as SQL and its values.
+
+    Args:
+        session: only those that this session has as well, given by its row.
+    """
     found = ["1"]
     values: dict[str, object] = {
         "since": where.since_us, "until": where.until_us, "agent": where.agent, "host": where.host,
@@ -120,7 +141,8 @@ def _conditions(connection: sqlite3.Connection, where: Filter, session: int | No
     return " AND ".join(found), values
 
 
-def _alike(connection: sqlite3.Connection, row: sqlite3.Row) -> Alike:
+def alike_of(connection: sqlite3.Connection, row: sqlite3.Row) -> Alike:
+    """A row of `GROUPS` with what its errors have in common, and the last of them."""
     known = connection.execute(FINGERPRINT, (row["fingerprint"],)).fetchone()
     example = connection.execute(EXAMPLE, (row["last"],)).fetchone()
     return Alike(

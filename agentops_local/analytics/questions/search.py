@@ -92,13 +92,26 @@ class Hit:
         }  # fmt: skip
 
 
-def search(text: str, limit: int = 20, *, where: Filter | None = None, db: Path | str | None = None) -> list[Hit]:
+class Hits(list[Hit]):
+    """What was found.
+
+    Attributes:
+        is_cut: whether there was no time to look through everything.
+    """
+
+    is_cut: bool = False
+
+
+def search(
+    text: str, limit: int = 20, *, kind: str | None = None, where: Filter | None = None, db: Path | str | None = None
+) -> Hits:
     """Where a text occurs, the latest first; upper and lower case are alike. Each message is told once, however many
     calls repeat it.
 
     Args:
         text: any piece of a text.
         limit: how many places at most.
+        kind: only in events of this kind: "llms", "tools", "actions", "apis", "errors".
         where: in which events (see `filters.parse`).
         db: the database; None for that of the project around the working directory.
 
@@ -110,24 +123,31 @@ def search(text: str, limit: int = 20, *, where: Filter | None = None, db: Path 
         raise WrongUse("say what to search for: the text is empty")
     more = (words.catch_up,) if len(text) >= _SHORTEST else ()
     with indexed(db, *more) as connection:
-        return _Search(connection, text, limit, where or Filter()).run()
+        return _Search(connection, text, limit, kind, where or Filter()).run()
 
 
 class _Search:
-    def __init__(self, connection: sqlite3.Connection, text: str, limit: int, where: Filter) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, text: str, limit: int, kind: str | None, where: Filter
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._text = text
         self._folded = text.casefold()
         self._limit = limit
+        self._kind = kind
         self._where = where
+        self._is_cut = False
         self._events_known, self._messages_known = words.known(connection) if len(text) >= _SHORTEST else (0, 0)
         self._deadline = time.monotonic() + _PATIENCE
         picked = filters.sessions(connection, where.of_sessions)
         self._sessions = set(picked) if where.picks_sessions else None
 
-    def run(self) -> list[Hit]:
-        found = [*self._first(self._messages()), *self._first(self._events())]
-        return sorted(found, key=lambda hit: (-hit.at_us, hit.event_id))[: self._limit]
+    def run(self) -> Hits:
+        messages = self._messages() if self._kind in (None, "llms") else iter(())
+        found = [*self._first(messages), *self._first(self._events())]
+        hits = Hits(sorted(found, key=lambda hit: (-hit.at_us, hit.event_id))[: self._limit])
+        hits.is_cut = self._is_cut
+        return hits
 
     def _first(self, hits: Iterator[Hit]) -> Iterator[Hit]:
         for number, hit in enumerate(hits, 1):
@@ -140,6 +160,7 @@ class _Search:
         for sql in (later, known) if after else (later,):
             for row in self._connection.execute(sql, values):
                 if time.monotonic() > self._deadline:
+                    self._is_cut = True
                     return
                 yield int(row[0])
 
@@ -190,7 +211,8 @@ class _Search:
     def _is_meant(self, event: sqlite3.Row) -> bool:
         where = self._where
         return (
-            (self._sessions is None or event["session"] in self._sessions)
+            self._kind in (None, event["kind"])
+            and (self._sessions is None or event["session"] in self._sessions)
             and (where.since_us is None or event["init_us"] >= where.since_us)
             and (where.until_us is None or event["init_us"] < where.until_us)
             and where.agent in (None, event["agent_name"])
