@@ -80,7 +80,7 @@ class Asked:
             since = self.range
         return filters.parse(
             since=since, until=self.one("until"), tags=self.all("tag"), agent=self.one("agent"),
-            model=self.one("model"), state=self.one("state"), host=self.one("host"),
+            model=self.one("model"), state=self.one("state"), host=self.one("host"), scores=self.all("score"),
         )  # fmt: skip
 
     def link(self, path: str, **changes: object) -> str:
@@ -96,6 +96,7 @@ class Asked:
         return f"{self.root}{quote(path)}" + (f"?{query}" if query else "")
 
     def same(self, **changes: object) -> str:
-        """The URL of this page, with changes to any of its choices."""
-        others = {name: list(values) for name, values in self.query.items() if name not in FILTERS}
+        """The URL of this page, with changes to any of its choices; of the page as a whole, also where only a part of it
+        was asked for."""
+        others = {name: list(values) for name, values in self.query.items() if name not in (*FILTERS, "part")}
         return self.link(self.here, **{**others, **changes})

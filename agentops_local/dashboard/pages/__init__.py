@@ -29,6 +29,15 @@ class Page(NamedTuple):
 
 PAGES = {
     "/": Page("overview", "overview.html"),
+    "/sessions": Page("sessions", "sessions.html"),
+    "/sessions/{id}": Page("session", "session.html"),
+    "/sessions/{id}/columns.json": Page("session:event_columns", None),
+    "/sessions/{id}/events/{event}.json": Page("session:event", None),
+    "/errors": Page("errors", "errors.html"),
+    "/errors/{fingerprint}": Page("error", "error.html"),
+    "/breakdown": Page("breakdown", "breakdown.html"),
+    "/search": Page("search", "search.html"),
+    "/compare": Page("compare", "compare.html"),
     "/sync": Page("sync", "sync.html"),
     "/storage": Page("storage", "storage.html"),
 }
