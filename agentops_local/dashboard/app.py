@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from agentops_local.analytics.questions.occurrences import NoSuchError
 from agentops_local.analytics.sessions import Ambiguous, NoSuchSession
 from agentops_local.dashboard import rendering
 from agentops_local.dashboard.access import Access, Viewer
@@ -145,6 +146,8 @@ def _tried(work: Work, asked: Asked, as_json: bool) -> Response:
         return work(asked)
     except (NoSuchSession, Ambiguous) as error:
         return _told(asked, as_json, 404, "There is no such session", str(error))
+    except NoSuchError as error:
+        return _told(asked, as_json, 404, "There is no such error", str(error))
     except WrongUse as error:
         return _told(asked, as_json, 400, "That cannot be asked", str(error))
     except DatabaseUnusable as error:

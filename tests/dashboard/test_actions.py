@@ -14,6 +14,9 @@ from tests.dashboard.running import Site
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -185,3 +188,41 @@ def test_back_and_too_much(site: Site, over: str) -> None:
     assert send(site, "tag", session=over, add="c", back="//evil").headers["Location"] == f"/sessions/{over}"
     assert send(site, "note", session=over, text="x" * (1 << 20)).status_code == 413
     assert send(site, "tag", session=over, add=["x"] * 200).status_code == 400
+
+
+def test_scored_in_a_browser(book: Book, site: Site, page: Page) -> None:
+    """In a browser a session, and an event beside it, are scored, noted and tagged by a few clicks, and the same page
+    shows what was said as text."""
+    state = book.session()
+    tool = book.tool(state)
+    book.end(state)
+    page.goto(f"/sessions/{state.id}#e={tool.id}")
+    changes = page.get_by_label("Scores, notes and tags")
+    changes.get_by_role("button", name="thumb down").click()
+    page.locator(".changes .given", has_text="down").wait_for()
+    page.locator("#detail .judge summary", has_text="Score").click()
+    page.locator("#detail").get_by_label("Name").fill("helpful")
+    page.locator("#detail").get_by_label("Value").fill("0.5")
+    page.locator("#detail").get_by_label("Remark").fill(HOSTILE)
+    page.locator("#detail").get_by_role("button", name="Save").click()
+    page.locator("#detail .given", has_text="onerror").wait_for()
+    changes.locator("summary", has_text="Tags").click()
+    changes.get_by_label("Add a tag").fill("looked at")
+    changes.get_by_role("button", name="Add").click()
+    page.get_by_role("link", name="looked at").wait_for()
+    given = analytics.scores(state.id, db=book.path)
+    assert [(one.name, one.value, one.event_id) for one in given] == [
+        ("thumb", 0.0, None), ("helpful", 0.5, str(tool.id)),
+    ]  # fmt: skip
+    assert page.locator(".given img").count() == 0
+
+
+def test_in_a_browser(book: Book, site: Site, page: Page) -> None:
+    """In a browser a session is erased by two clicks, and what it holds is text and never markup."""
+    other = book.session(HOSTILE)
+    book.end(other)
+    page.goto(f"/actions/delete?session={other.id}")
+    assert page.locator("td", has_text=HOSTILE).count() == 1
+    with page.expect_navigation():
+        page.get_by_role("button", name="Erase for good").click()
+    assert book.rows("SELECT count(*) FROM sessions WHERE id <> ''") == [(0,)]

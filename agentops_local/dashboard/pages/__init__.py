@@ -32,6 +32,7 @@ PAGES = {
     "/sessions": Page("sessions", "sessions.html"),
     "/sessions/{id}": Page("session", "session.html"),
     "/sessions/{id}/columns.json": Page("session:event_columns", None),
+    "/sessions/{id}/scores.json": Page("scores", None),
     "/sessions/{id}/events/{event}.json": Page("session:event", None),
     "/errors": Page("errors", "errors.html"),
     "/errors/{fingerprint}": Page("error", "error.html"),
