@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal
 from functools import cache
+from operator import add
 
 from agentops_local.analytics import filters
 from agentops_local.analytics.filters import Filter
@@ -246,10 +247,13 @@ class Counting:
         return [seq for _, seq in sorted(found)[:limit]]
 
     def _folded(self, dimension: str, names_of: Callable[[int], Iterable[str]], spread: bool) -> Groups:
-        found: Groups = {}
-        for key, group in self._keyed(dimension).items():
-            for name in names_of(key):
-                found.setdefault(name, Group()).join(group)
+        # Sums are added as they are, for there may be a group for each of many thousand keys.
+        sums: dict[str, list[int]] = {}
+        for row in self._summed(dimension):
+            values = values_of(row)
+            for name in names_of(row["key"]):
+                sums[name] = list(map(add, sums[name], values)) if name in sums else values
+        found = {name: _made(values) for name, values in sums.items()}
         if spread:
             times: dict[str, array[int]] = {}
             for key, took in self._calls(dimension).items():
@@ -268,26 +272,28 @@ class Counting:
         return {key: codes.unpack(bytes(times)) for key, times in packed.items()}
 
     def _keyed(self, dimension: str, spread: bool = False) -> dict[int, Group]:
+        found: dict[int, Group] = {}
+        for row in self._summed(dimension, spread):
+            found.setdefault(row["key"], Group()).join(group_of(row))
+        if spread and not self.is_narrowed:
+            for what, code, events in self._connection.execute(_SPREAD).fetchall():
+                if events:
+                    found[what].spread[code] = events
+        return found
+
+    def _summed(self, dimension: str, spread: bool = False) -> list[sqlite3.Row]:
+        """The sums by one dimension; a key may have several rows, which are to be added up."""
         if not self.is_narrowed:
-            found = {row["key"]: group_of(row) for row in self._connection.execute(_ALL, (dimension,)).fetchall()}
-            if spread:
-                for what, code, events in self._connection.execute(_SPREAD).fetchall():
-                    if events:
-                        found[what].spread[code] = events
-            return found
+            return self._connection.execute(_ALL, (dimension,)).fetchall()
         sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
         times = ", join_times(times) AS times" if spread else ""
         self._connection.create_aggregate("join_times", 1, _Joined)  # type: ignore[arg-type]  # as sqlite3 calls it
         try:
-            rows = self._asked(CELLS, dimension=dimension, sums=sums + times)
+            return self._asked(CELLS, dimension=dimension, sums=sums + times)
         except sqlite3.DatabaseError as error:
             if _OVERFLOW not in str(error):
                 raise
-            rows = self._asked(CELLS, dimension=dimension, sums=", ".join(map(exact_sum, SUMS)) + times)
-        found = {}
-        for row in rows:
-            found.setdefault(row["key"], Group()).join(group_of(row))
-        return found
+            return self._asked(CELLS, dimension=dimension, sums=", ".join(map(exact_sum, SUMS)) + times)
 
     def _asked(self, sql: str, **parts: object) -> list[sqlite3.Row]:
         """The rows of a question, of each table of cells in turn."""
@@ -369,15 +375,22 @@ def ranked(groups: dict[str, Group]) -> list[tuple[str, Group]]:
 
 def group_of(row: sqlite3.Row) -> Group:
     """A row of sums as a group."""
-    names = row.keys()
-    sums = {name: int(row[name]) if name in names else added(row, name) for name in SUMS}
-    group = Group(tokens={name: sums.pop(name) for name in TOKENS})
-    for name, value in sums.items():
-        setattr(group, name, value)
-    if "times" in names:
-        for code in codes.unpack(row["times"]):
-            group.spread[code] = group.spread.get(code, 0) + 1
+    group = _made(values_of(row))
+    if "times" in row.keys():  # noqa: SIM118 - a row is looked into for values
+        group.spread = dict(Counter(codes.unpack(row["times"])))
     return group
+
+
+def values_of(row: sqlite3.Row) -> list[int]:
+    """The sums of a row, in the order of `SUMS`."""
+    if SUMS[0] in row.keys():  # noqa: SIM118 - as above
+        return [int(row[name]) for name in SUMS]
+    return [added(row, name) for name in SUMS]
+
+
+def _made(values: Sequence[int]) -> Group:
+    sums = dict(zip(SUMS, values, strict=True))
+    return Group(tokens={name: sums.pop(name) for name in TOKENS}, **sums)  # type: ignore[arg-type]  # numbers all
 
 
 def _among(column: str, connection: sqlite3.Connection, sql: str, name: str) -> str:

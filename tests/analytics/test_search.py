@@ -19,7 +19,8 @@ def hits(book: Book, text: str, limit: int = 20, **where: str) -> list[Hit]:
 
 
 def test_everywhere(book: Book) -> None:
-    """Prompts, answers, parameters, results, logs, names and errors are searched; a hit names its place."""
+    """Prompts, answers, parameters, results, logs, names and errors are searched; a hit names its place, and shows of a
+    message what it says."""
     state = book.session()
     asked = book.llm(state, "the needle asked", completion="the needle answered")
     tool = ToolEvent(name="search", params={"q": ["the needle given"]}, logs="the needle logged")
@@ -29,8 +30,8 @@ def test_everywhere(book: Book) -> None:
     named = book.tool(state, name="needle_threader")
     where = {(hit.event_id, hit.field, hit.role): hit.before + hit.match + hit.after for hit in hits(book, "needle")}
     assert {key: text.split("\n") for key, text in where.items()} == {
-        (str(asked.id), "prompt", "user"): ["role", "user", "content", "the needle asked"],
-        (str(asked.id), "completion", "assistant"): ["role", "assistant", "content", "the needle answered"],
+        (str(asked.id), "prompt", "user"): ["the needle asked"],
+        (str(asked.id), "completion", "assistant"): ["the needle answered"],
         (str(tool.id), "params", None): ["q", "the needle given"],
         (str(found.id), "returns", None): ["the needle named", "1"],
         (str(wrong.id), "details", None): ["the needle failed"],

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 
 _BITS = 9
 _EXACT = 2 << _BITS  # microseconds; durations below stand for themselves
@@ -59,10 +61,6 @@ def percentiles(spread: Mapping[int, int], percents: Sequence[int]) -> list[floa
     """
     total = sum(spread.values())
     ranks = [max(1, -(-percent * total // 100)) for percent in percents] if total else []
-    found: list[float | None] = []
-    seen = 0
-    for coded in sorted(spread):
-        seen += spread[coded]
-        while len(found) < len(ranks) and seen >= ranks[len(found)]:
-            found.append(duration(coded) / 1e6)
-    return found or [None] * len(percents)
+    ordered = sorted(spread)
+    seen = list(accumulate(map(spread.__getitem__, ordered)))
+    return [duration(ordered[bisect_left(seen, rank)]) / 1e6 for rank in ranks] or [None] * len(percents)

@@ -93,11 +93,15 @@ def breakdown(
     kind = _ONE_KIND.get(by)
     with indexed(db) as connection:
         counting = Counting(connection, where or Filter())
-        named = counting.kinds_and_names(spread=kind is not None or by == "tag")
-        calls = {name: group for (of, name), group in named.items() if of == (kind or "llms")}
-        groups = calls if kind is not None else _counted(counting, by, utc)
-    total = _joined(group for (of, _), group in named.items() if kind in (None, of))
-    total.spread = _joined((calls if by == "tag" else groups).values()).spread
+        if by in ("agent", "host", "day"):  # an event is in one of them: together they are all
+            groups = _counted(counting, by, utc)
+            total = _joined(groups.values())
+        else:
+            named = counting.kinds_and_names()
+            calls = {name: group for (of, name), group in named.items() if of == (kind or "llms")}
+            groups = _counted(counting, by, utc) if by == "tag" else calls
+            total = _joined(group for (of, _), group in named.items() if kind in (None, of))
+            total.spread = _joined(calls.values()).spread
     whole = _share("", total, total, kind)
     shares = [_share(name, group, total, kind) for name, group in groups.items()]
     order: Callable[[Share], object] = lambda share: (-share.count, -share.group.events, share.name)  # noqa: E731

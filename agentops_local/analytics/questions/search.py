@@ -167,7 +167,7 @@ class _Search:
     def _messages(self) -> Iterator[Hit]:
         for message in self._numbers(LATER_MESSAGES, MESSAGES, self._messages_known):
             row = self._connection.execute(MESSAGE, (message,)).fetchone()
-            piece = None if row is None else self._find("\n".join(words.words(row["text"])))
+            piece = None if row is None else self._find(_spoken(row["text"])) or self._find(_words(row["text"]))
             if piece is not None:
                 hit = self._message(message, row["text"], piece)
                 if hit is not None:
@@ -219,6 +219,20 @@ class _Search:
             and where.model in (None, event["model"])
             and (where.host is None or self._connection.execute(_HOST, (event["owner"],)).fetchone()[0] == where.host)
         )
+
+
+def _words(text: str) -> str:
+    return "\n".join(words.words(text))
+
+
+def _spoken(text: str) -> str:
+    """What a message says, without the names of its parts; "" where it says nothing in plain words."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ""
+    content = value.get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) else ""
 
 
 def _match(text: str) -> str:
