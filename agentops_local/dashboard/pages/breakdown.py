@@ -33,6 +33,11 @@ def _tokens(kind: str) -> Callable[[Share], float | None]:
     return lambda share: share.group.tokens[f"{kind}_tokens"]
 
 
+def _cost(share: Share) -> float | None:
+    """None where no call has a price: unknown is not nothing."""
+    return None if share.group.unpriced and not share.group.cost_pusd else float(share.group.cost)
+
+
 def _percentile(place: int) -> Callable[[Share], float | None]:
     return lambda share: share.percentiles[place]
 
@@ -49,7 +54,7 @@ COLUMNS = {
     "written": Column("Written", "tokens written to a cache", "tokens", _tokens("cache_write")),
     "output": Column("Output", "tokens of completions", "tokens", _tokens("completion")),
     "reasoning": Column("Reasoning", "tokens of reasoning", "tokens", _tokens("reasoning")),
-    "cost": Column("Cost", "US dollars", "money", lambda share: float(share.group.cost)),
+    "cost": Column("Cost", "US dollars", "money", _cost),
     "unpriced": Column("Unpriced", "calls without a price", "count", lambda share: share.group.unpriced),
 }
 _OF_TOOLS = ("calls", "failed", "error_rate", "p50", "p95", "p99")
@@ -89,9 +94,9 @@ def _sorted(shares: list[Share], sort: str, columns: dict[str, Column]) -> list[
 
 def _chart(by: str, shares: list[Share], column: Column) -> dict[str, object]:
     """Days from left to right, others as rows; numbers as they are in the table."""
-    values = {share.name: column.of(share) or 0.0 for share in shares}
+    values = {share.name: column.of(share) for share in shares}
     if by == "day":
         days = sorted(values)
-        found = stacked(days, {column.label: [values[day] for day in days]}, column.unit)
+        found = stacked(days, {column.label: [values[day] or 0.0 for day in days]}, column.unit)
         return {"form": column.form, "days": found, "bars": None}
     return {"form": column.form, "days": None, "bars": bars(dict(list(values.items())[:_BARS]), column.unit)}
