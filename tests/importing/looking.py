@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-VIEWS = ("llms", "tools", "actions", "errors", "session_stats", "egress")
+VIEWS = ("llms", "tools", "actions", "errors", "session_stats", "scored", "egress")
 _NUMBERS = frozenset({"seq", "batch"})
 _SESSIONS = """
 SELECT s.id, s.init_us, s.end_us, s.auto_ended, s.end_state, s.end_state_reason, s.tags, s.video, v.fingerprint,
@@ -18,7 +18,7 @@ SELECT s.id, o.pid, o.started, o.boot, o.host, o.program, o.start_us, o.end_us, 
 FROM owners o JOIN sessions s ON s.seq = o.session WHERE s.id <> '' ORDER BY o.seq
 """
 _AGENTS = "SELECT s.id, a.id, a.name FROM agents a JOIN sessions s ON s.seq = a.session WHERE s.id <> '' ORDER BY a.seq"
-_STORED = ("sessions", "owners", "agents", "events", "messages", "blobs", "environments", "prices", "losses")
+_STORED = ("sessions", "owners", "agents", "events", "messages", "blobs", "environments", "prices", "losses", "scores")
 _LEDGER = ("targets", "deliveries", "agent_deliveries", "uploads", "batches", "dead_letters")
 
 

@@ -17,7 +17,7 @@ from tests.analytics.recording import LONG, Book
 from tests.importing.looking import query, said, sound, stored
 from tests.recovery.old import make_old
 
-PARTS = ("llms", "tools", "actions", "errors", "session_stats")
+PARTS = ("llms", "tools", "actions", "errors", "session_stats", "scored")
 
 
 @pytest.fixture

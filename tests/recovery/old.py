@@ -36,6 +36,11 @@ SELECT 1, e.seq, e.session, CASE e.kind WHEN 'apis' THEN 'actions' ELSE e.kind E
        CASE WHEN e.kind IN ('tools', 'llms') THEN 'done' ELSE 'pending' END,
        (SELECT b.id FROM batches b JOIN json_each(b.events) p WHERE p.value = e.seq)
 FROM events e JOIN sessions s ON s.seq = e.session WHERE s.id <> '';
+INSERT INTO scores (session, event, name, kind, number, text, author, at_us)
+SELECT seq, NULL, 'helpful', 'number', 0.5 + seq, 'a remark', 'somebody', 5 FROM sessions WHERE id <> ''
+UNION ALL SELECT session, id, 'thumb', 'thumb', seq % 2, NULL, NULL, 6 FROM events WHERE kind = 'tools'
+UNION ALL SELECT seq, NULL, 'note', 'text', NULL, 'look again', NULL, 7 FROM sessions WHERE id <> ''
+ORDER BY 1, 8, 2;
 INSERT INTO losses (at_us, pid, events, reason) VALUES (5, 6, 7, 'disk full');
 INSERT INTO projects (id, name, created_us) VALUES ('0190a000-0000-7000-8000-00000000000f', 'elsewhere', 5);
 INSERT INTO projects (id, name, created_us) SELECT value, 'here', 5 FROM about WHERE key = 'generation';

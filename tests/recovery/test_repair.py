@@ -149,7 +149,7 @@ def test_everything_comes_back(database: Path, master: Path) -> None:
     assert done.copies[0].lost_events_known == 0
     assert not done.copies[0].standins
     same = ["blobs", "environments", "losses", "batches", "uploads", "agent_deliveries", "dead_letters", "attempts"]
-    for table in same:
+    for table in (*same, "scores"):
         sql = f"SELECT * FROM {table} ORDER BY 1, 2" if table != "blobs" else "SELECT * FROM blobs WHERE hash <> x''"
         assert query(database, sql) == query(master, sql), table
     for table, key in (("sessions", "seq"), ("owners", "session"), ("agents", "session"), ("events", "session")):
