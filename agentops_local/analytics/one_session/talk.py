@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from agentops_local.analytics.one_session.conversations import Call, Relation, conversations
 from agentops_local.analytics.one_session.failures import as_text
-from agentops_local.analytics.one_session.messages import texts, words
+from agentops_local.analytics.one_session.messages import contents, texts, words
 from agentops_local.analytics.one_session.said import Said, ToolCall, changes, fit, said
-from agentops_local.analytics.one_session.tree import Tree
+from agentops_local.analytics.one_session.tree import Tree, mark
 from agentops_local.analytics.reading import iso
 
 TURNS = 30  # a page
@@ -135,6 +135,7 @@ class _Teller:
 
     def __init__(self, connection: sqlite3.Connection, session: int, calls: Sequence[Call], tree: Tree) -> None:
         self._connection, self._session, self._calls, self._tree = connection, session, calls, tree
+        self._marks: dict[int, bytes] = {}
         self._asked: dict[str, ToolCall] = {}  # calls of tools that have no result yet
 
     def turns(self, shown: Sequence[int], conversation: Sequence[int]) -> list[Turn]:
@@ -166,16 +167,17 @@ class _Teller:
         if call.relation is not Relation.CHANGES:
             answer = before.completion
             # What it said stood at the end of the turn before.
-            kept = new[1:] if new and answer is not None and self._is_same(new[0], answer) else new
+            said_before = new and answer is not None and self._mark(new[0]) == self._mark(answer)
+            kept = new[1:] if said_before else new
             return _Plan(kept)
         return self._compared(self._beyond(before.prompt, call.common), new, before.completion)
 
     def _compared(self, old: list[int], new: list[int], answer: int | None) -> _Plan:
         """What a prompt that was changed adds, leaves out and changes."""
-        mark = self._tree.mark
         plan = _Plan([])
-        whole = old if answer is None or answer not in mark else [*old, answer]
-        matcher = difflib.SequenceMatcher(None, [mark[node] for node in whole], [mark[node] for node in new], False)
+        whole = old if answer is None else [*old, answer]
+        before, after = [self._mark(node) for node in whole], [self._mark(node) for node in new]
+        matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
         for tag, i, j, k, m in matcher.get_opcodes():
             if tag == "equal":
                 plan.again += j - i
@@ -187,9 +189,13 @@ class _Teller:
             plan.new += fresh
         return plan
 
-    def _is_same(self, node: int, answer: int) -> bool:
-        mark = self._tree.mark
-        return node == answer or (answer in mark and mark[node] == mark[answer])
+    def _mark(self, node: int) -> bytes:
+        """What is the same for equal messages, answers that no prompt has taken up among them."""
+        found = self._tree.mark.get(node) or self._marks.get(node)
+        if found is None:
+            content = contents(self._connection, [node]).get(node, b"")
+            found = self._marks[node] = mark(content)
+        return found
 
     def _beyond(self, node: int | None, depth: int) -> list[int]:
         """The messages of a prompt after the first so many."""

@@ -24,6 +24,12 @@ FROM messages m JOIN message_texts t ON t.id = m.id WHERE m.id IN (SELECT value 
 _INSTRUCTIONS = ("system", "developer")
 
 
+def mark(content: str | bytes) -> bytes:
+    """What is the same for messages that are stored alike."""
+    raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else bytes(content)
+    return blake2b(raw, digest_size=12).digest()
+
+
 class Tree:
     """Messages by their nodes.
 
@@ -57,8 +63,7 @@ class Tree:
         node, content = row["id"], row["content"]
         self.chars[node] = row["chars"] or 0
         self.role[node] = row["role"] if isinstance(row["role"], str) else None
-        raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else bytes(content)
-        self.mark[node] = blake2b(raw, digest_size=12).digest()
+        self.mark[node] = mark(content)
 
     def _place(self, node: int) -> None:
         parent = self.parent[node]
