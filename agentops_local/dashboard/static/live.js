@@ -14,22 +14,33 @@ let first = true;
 function isBusy(region) {
   const selected = getSelection();
   const inside = selected && !selected.isCollapsed && region.contains(selected.anchorNode);
-  return inside || region.querySelector("details[open], :focus-within input, dialog[open]") !== null;
+  const field = document.activeElement;
+  const typing = region.contains(field) && field.matches("input:not([type=checkbox]), textarea, select");
+  return inside || typing || region.querySelector("details[open], dialog[open]") !== null;
+}
+
+/** What finds an element again when it was put in place of itself. */
+function nameOf(element) {
+  const [name, value] = element.matches("input") ? ["value", element.value] : ["href", element.getAttribute("href")];
+  return value ? `${element.localName}[${name}="${CSS.escape(value)}"]` : null;
 }
 
 async function refresh(region) {
-  if (isBusy(region)) return;
+  if (isBusy(region)) {
+    pending = true; // it is looked at again
+    return;
+  }
   const answer = await fetch(region.dataset.live, { credentials: "same-origin" });
   if (!answer.ok || answer.redirected) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body;
   const marked = region.querySelector("[data-row].on")?.dataset.row;
-  const focused = region.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const focused = region.contains(document.activeElement) ? nameOf(document.activeElement) : null;
   const scrolls = [...region.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
   localise(fresh);
   region.replaceChildren(...fresh.childNodes);
   region.querySelectorAll(".scroll").forEach((one, place) => { one.scrollLeft = scrolls[place] ?? 0; });
   if (marked) region.querySelector(`[data-row="${CSS.escape(marked)}"]`)?.classList.add("on");
-  if (focused) region.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (focused) region.querySelector(focused)?.focus({ preventScroll: true });
   document.dispatchEvent(new CustomEvent("refreshed", { detail: region }));
 }
 
