@@ -276,10 +276,6 @@ function wire() {
   video?.addEventListener("timeupdate", played);
   video?.addEventListener("seeked", played);
   video?.addEventListener("error", () => { document.querySelector(".video .refusal").hidden = false; });
-  onShown((told) => {
-    wanted = told.seq;
-    reach();
-  });
 }
 
 /** Chooses the row of the event that is shown, once both are known. */
@@ -374,4 +370,8 @@ async function catchUp(seq) {
   }
 }
 
+onShown((told) => {
+  wanted = told.seq;
+  reach();
+});
 begin();

@@ -17,9 +17,12 @@ let asked = null;
 let shown = "";
 const listeners = new Set();
 
-/** Tells of each event that is shown: its number, and whether it came by the URL alone. */
+let last = null;
+
+/** Tells of each event that is shown, of one that is there already as well: who asks may have been loaded later. */
 export function onShown(heard) {
   listeners.add(heard);
+  if (last) heard(last);
 }
 
 /** Shows an event, by its id or number. */
@@ -40,6 +43,7 @@ export async function show(event, { isStep = true } = {}) {
     if (wanted.aborted) return;
     if (!answer.ok) throw new Error(told.message ?? `the server answered ${answer.status}`);
     fill(told);
+    last = told;
     for (const heard of listeners) heard(told);
   } catch (error) {
     if (wanted.aborted) return;
@@ -63,6 +67,7 @@ function open() {
 /** Puts the pane away. */
 export function close({ isStep = true } = {}) {
   asked?.abort();
+  last = null;
   shown = "";
   pane.hidden = true;
   beside.classList.remove("open");
