@@ -108,6 +108,17 @@ def test_the_whole(book: Book, where: Filter) -> None:
     assert sum(share.cost_share for share in totals["model"].shares) == pytest.approx(1)
 
 
+def test_how_often_anything_fails(book: Book) -> None:
+    """By agent, tag, host and day the error rate is that of all events but the errors themselves."""
+    state = book.session("a")
+    tools = [book.tool(state) for _ in range(3)]
+    book.llm(state, "hello")
+    book.error(state, tools[0])
+    for by in ("agent", "tag", "host", "day"):
+        (one,) = breakdown(by, db=book.path).shares
+        assert one.error_rate == 1 / 4
+
+
 def test_by_tag(book: Book) -> None:
     """By tag an event counts for each tag of its session, and for none where it has none."""
     first, second = book.session("a", "b"), book.session()
