@@ -28,10 +28,10 @@ demo: $(READY)  ## Record a small run and look at it, offline
 	$(BIN)/agentops-local demo
 
 test: $(READY)  ## Run the tests, two at a time
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 reliability: $(READY)  ## Run the battery of faults alone, and keep its scorecard in build/
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/reliability --scorecard build/scorecard.json
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/reliability --scorecard build/scorecard.json
 
 figures: $(READY)  ## Take the figures of the last `make reliability` into the docs
 	cp build/scorecard.json docs/scorecard.json

@@ -21,8 +21,6 @@ from agentops_local.demo import ledger, logs, rules
 
 LAST_LINE = re.compile(r"acknowledged (\d+), stored (\d+), lost 0, doubled 0")
 
-pytestmark = pytest.mark.xdist_group("demo")  # the laws of one run are read from one run
-
 
 class Demo(NamedTuple):
     """One run of `agentops-local demo`."""

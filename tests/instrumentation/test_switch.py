@@ -88,6 +88,7 @@ def users_tracing() -> Iterator[Any]:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     instrumentor = official.OpenAIInstrumentor()
     yield provider, exporter, instrumentor
+    agentops_local.stop_instrumenting()  # the outer one first: theirs would be left in the library otherwise
     instrumentor.uninstrument()
 
 

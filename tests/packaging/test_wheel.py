@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # In one group, because each worker would build and install its own; and slow, because packages are fetched.
-pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.timeout(400), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 PROGRAM = """
 import sys

@@ -18,8 +18,13 @@ pytestmark = [
     for kind in ("DeprecationWarning", "ResourceWarning", "pytest.PytestUnraisableExceptionWarning")
 ]
 Completions = openai.resources.chat.completions.Completions
-AS_IT_WAS = vars(Completions)["create"]
 CHAT = [{"role": "user", "content": "Weather in Paris?"}]
+
+
+@pytest.fixture(scope="module")
+def as_it_was() -> object:
+    """A function of a library before any test here: those of other modules may have left it in another state."""
+    return vars(Completions)["create"]
 
 
 @pytest.fixture
@@ -38,9 +43,9 @@ def ask(server: LLMServer) -> None:
 
 
 @pytest.mark.parametrize("round_", [1, 2])
-def test_calls_record_themselves(round_: int, server: LLMServer, agent_run: AgentRun) -> None:
+def test_calls_record_themselves(round_: int, as_it_was: object, server: LLMServer, agent_run: AgentRun) -> None:
     """The calls of a program that does not know of us are in the run of its test, in every test anew."""
-    assert vars(Completions)["create"] is not AS_IT_WAS
+    assert vars(Completions)["create"] is not as_it_was
     ask(server)
     assert agent_run.llms.count == 1
     assert agent_run.tokens == 120
@@ -48,8 +53,8 @@ def test_calls_record_themselves(round_: int, server: LLMServer, agent_run: Agen
     assert agent_run.llms[0].provider == "openai"
 
 
-def test_other_tests_are_left_alone(server: LLMServer) -> None:
+def test_other_tests_are_left_alone(as_it_was: object, server: LLMServer) -> None:
     """After a test with the fixture a library is as it was, and a call of it is recorded nowhere."""
-    assert vars(Completions)["create"] is AS_IT_WAS
+    assert vars(Completions)["create"] is as_it_was
     ask(server)
     assert Client._instance is None

@@ -24,7 +24,6 @@ from tests.realdata.calls import Model, usage
 FILE = real_runs.data_file()
 pytestmark = [
     pytest.mark.skipif(FILE is None, reason=f"needs {real_runs.NAME}, which AGENTOPS_LOCAL_REAL_DATA may name"),
-    pytest.mark.xdist_group("realcalls"),  # driven once
     pytest.mark.timeout(300),
 ]
 PROCESSES = 4

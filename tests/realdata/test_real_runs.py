@@ -21,7 +21,6 @@ MOST_BYTES = 3_500_000  # for what takes 30.8 MB with every prompt whole
 FILE = real_runs.data_file()
 pytestmark = [
     pytest.mark.skipif(FILE is None, reason=f"needs {real_runs.NAME}, which AGENTOPS_LOCAL_REAL_DATA may name"),
-    pytest.mark.xdist_group("realdata"),  # replayed once
 ]
 
 

@@ -141,6 +141,20 @@ def test_contents_are_looked_at_too(database: Path) -> None:
     assert query(database, "SELECT count(*) FROM tools WHERE returns LIKE '%overwritten%'") == [(1,)]
 
 
+def test_a_row_that_names_one_that_is_not_there(database: Path) -> None:
+    """A row whose number of another was altered, so that it names none, is found, and is not in the database that comes
+    of it; all others are."""
+    events = query(database, "SELECT * FROM events")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        number, before = connection.execute("SELECT max(id), count(*) FROM batches").fetchone()
+        connection.execute("UPDATE batches SET session = 987654 WHERE id = ?", (number,))
+    done = repair(database)
+    assert done.damage == ["rows of batches that name one that is not there: 1"]
+    assert query(database, "PRAGMA foreign_key_check") == []
+    assert query(database, "SELECT count(*) FROM batches") == [(before - 1,)]
+    assert query(database, "SELECT * FROM events") == events
+
+
 def test_everything_comes_back(database: Path, master: Path) -> None:
     """Where only the header is damaged, every row of every table comes back under its number, the ledger of uploads
     included, but for the empty rows that only keep numbers from being given again."""

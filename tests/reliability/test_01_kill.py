@@ -46,7 +46,7 @@ def test_kill_loses_nothing(project: Path, spawn: Spawn, score: Score, piece: in
     print(f"seed {chosen}")
     dice = random.Random(f"{chosen} {piece}")
     promised: list[str] = []
-    rounds = scaled(25)
+    rounds = scaled(16)
     for number in range(rounds):
         pair = [spawn(WRITER, DB, SESSION, f"w{number}{side}", durability) for side in "ab"]
         # One in six dies while it opens the database, the first of all while it is made.

@@ -13,7 +13,7 @@ import pytest
 from tests.reliability.scorecard import Score
 from tests.reliability.tools.crash import ROOT, scaled, seed
 
-SECONDS = 45
+SECONDS = 20
 
 
 @pytest.mark.slow

@@ -26,7 +26,8 @@ from tests.reliability.tools.hostile import IDS, Touched
 BEFORE = "f190a000-0000-7000-8000-000000000001"  # no text of the list is the beginning of it
 CANARY = "what no answer may hold"
 _OURS = re.compile(
-    r"agentops\.db(-wal|-shm|\.lock|-generation|-secret|-sync\.lock)?|\.gitignore|projects(/\.gitignore|/[0-9a-f-]{36}\.db.*)?"
+    r"agentops\.db(-index)?(-wal|-shm)?|agentops\.db(\.lock|-generation|-secret|-sync\.lock)|\.gitignore|"
+    r"projects(/\.gitignore|/[0-9a-f-]{36}\.db.*)?"
 )
 
 

@@ -77,7 +77,7 @@ print(
 """
 
 # In one group, for each worker would install its own; and slow, for it is fetched.
-pytestmark = [pytest.mark.xdist_group("classic"), pytest.mark.timeout(600), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 
 @pytest.fixture(scope="session")
