@@ -40,6 +40,10 @@ _SHOWN = frozenset(
 )  # fmt: skip
 
 
+_STRAY = """
+SELECT count(*) FROM scores x WHERE x.event IS NOT NULL
+AND NOT EXISTS (SELECT 1 FROM events e WHERE e.session = x.session AND e.id = x.event)
+"""
 _REMEDY = "`agentops-local doctor --repair` puts the file aside and brings back what can be read of it"
 
 
@@ -199,6 +203,10 @@ def _references(connection: sqlite3.Connection) -> Iterator[Finding]:
         tables = sorted({str(row["table"]) for row in broken})
         text = f"{len(broken)} rows of {', '.join(tables)} name rows that are gone"
         yield Finding(Level.PROBLEM, "references", text, {"rows": len(broken), "tables": tables})
+    stray = int(connection.execute(_STRAY).fetchone()[0])
+    if stray:
+        text = f"{stray} scores are about events that are not here; they count for their sessions all the same"
+        yield Finding(Level.NOTE, "scores", text, {"rows": stray})
 
 
 def _processes(connection: sqlite3.Connection) -> Iterator[Finding]:

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
+from uuid import UUID
 
-from agentops_local.analytics import story
+from agentops_local.analytics import ratings, story
 from agentops_local.analytics.sessions import NoSuchSession, Summary, summary, tag_list
 from agentops_local.exporting import v2
 from agentops_local.exporting.choice import Choice, Progress
@@ -105,8 +106,20 @@ class _Section:
         where = f'<p class="dim">{escaped(self._host())}</p>\n' if self._content else ""
         return (
             f'<section id="s{self._head.seq}">\n<h1>Session {escaped(self._head.id)}{tags}</h1>\n'
-            f'<ul class="facts">{listed}</ul>\n{more}{where}'
+            f'<ul class="facts">{listed}</ul>\n{more}{where}{"".join(self._given())}'
         )
+
+    def _given(self) -> Iterator[str]:
+        """The scores and notes of the session and of its events."""
+        for one in ratings.of_session(self._source.connection, self._head.seq):
+            if one.kind == "text" and not self._content:
+                continue
+            value = one.value if isinstance(one.value, str) else f"{one.value:.6g}"
+            if one.kind == "thumb":
+                value = "up" if one.value else "down"
+            event = self._link("of", None if one.event_id is None else UUID(one.event_id).bytes)
+            more = " ".join(filter(None, (one.remark, one.author and f"({one.author})"))) if self._content else ""
+            yield f'<p class="dim">{escaped(one.name)} <b>{escaped(value)}</b> {escaped(more)} {event}</p>\n'
 
     def _host(self) -> str:
         try:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agentops_local import analytics
 from agentops_local.analytics.checkup import Checkup, copies, sqlite_findings, wal_reset_bug
 from agentops_local.analytics.finding import Finding, Level
 from agentops_local.store import filesystem
@@ -63,6 +64,17 @@ def test_a_session_that_died_is_noted(book: Book) -> None:
     session = died(book, "one")
     finding = checked(book.path)["died sessions"]
     assert (finding.level, finding.data) == (Level.NOTE, [session])
+
+
+def test_scores_of_what_is_not_here_are_noted(book: Book) -> None:
+    """Scores that are about an event that is not here are counted, and no fault of the database."""
+    state = book.session()
+    tool = book.tool(state)
+    analytics.score(state.id, "helpful", 1, event=str(tool.id))
+    assert "scores" not in checked(book.path)
+    book.change("UPDATE scores SET event = zeroblob(16)")
+    finding = checked(book.path)["scores"]
+    assert (finding.level, finding.data) == (Level.NOTE, {"rows": 1})
 
 
 def test_losses_are_a_problem(book: Book) -> None:

@@ -6,6 +6,7 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
 
+from agentops_local import analytics
 from agentops_local.analytics import filters
 from agentops_local.event import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
 from agentops_local.exporting.markup import message
@@ -77,6 +78,8 @@ def test_recorded_text_is_never_markup(book: Book) -> None:
     book.add(state, ErrorEvent(trigger_event=tool, error_type=EVIL, code=EVIL, details=EVIL))
     book.change("UPDATE agents SET name = ?", EVIL)
     book.change("INSERT INTO agents VALUES (99, 1, ?, ?, 99)", EVIL, EVIL)
+    book.change("INSERT INTO scores VALUES (1, 1, NULL, ?1, 'text', NULL, ?1, ?1, 5)", EVIL)
+    analytics.score("last", "thumb", "up", event=str(tool.id), note=EVIL)
     book.end(state, "Fail", EVIL)
     page = Page(html(book))
     assert set(page.tags) <= _ALLOWED
@@ -128,9 +131,11 @@ def test_what_a_reader_looks_for(book: Book) -> None:
     tool = book.tool(state, "look", {"q": "where"}, ["found-it"])
     book.error(state, tool, "went wrong")
     book.end(state, "Fail", "gave up")
+    analytics.score(state.id, "thumb", "down", event=str(tool.id), note="wrong city", author="ann")
     text = html(book)
     page = Page(text)
-    for words in ("Fail gave up", "nightly", "$0.2500", "10 in, 2 out", "look", "where", "found-it", "went wrong"):
+    for words in ("Fail gave up", "nightly", "$0.2500", "10 in, 2 out", "look", "where", "found-it", "went wrong",
+                  "thumb down wrong city (ann) of look"):  # fmt: skip
         assert words in page.text, words
     seqs = dict(book.rows("SELECT kind, seq FROM events"))
     failed = [value for tag, name, value in page.attributes if (tag, name) == ("article", "class")]
@@ -166,8 +171,11 @@ def test_without_content(book: Book) -> None:
     book.change("UPDATE sessions SET tags = '[]'")
     book.change("UPDATE events SET name = 'named', model = 'm'")
     book.change("UPDATE agents SET name = 'somebody'")
+    analytics.note(session, SECRET)
+    analytics.score(session, "helpful", 0.25, note=SECRET, author=SECRET)
     text = html(book, session, content=False)
     assert SECRET not in text
+    assert "helpful 0.25" in Page(text).text
     assert "10 in, 2 out" in Page(text).text
 
 
