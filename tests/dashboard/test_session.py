@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from agentops_local.analytics.one_session import columns as told
-from agentops_local.analytics.one_session import detail, talk
+from agentops_local.analytics.one_session import containing, detail, talk
 from agentops_local.analytics.one_session.columns import columns
 from agentops_local.analytics.reading import reading
 from agentops_local.dashboard.pages import session, session_media
@@ -69,6 +69,27 @@ def test_a_session_without_events(book: Book, site: Site) -> None:
         assert site.get(f"/sessions/{state.id}?view={view}").status_code == 200, view
         assert site.json(f"/sessions/{state.id}.json?view={view}")["session"]["events"] == 0
     assert site.json(f"/sessions/{state.id}/columns.json")["events"] == 0
+
+
+def test_events_that_hold_a_text(book: Book, site: Site) -> None:
+    """A text is found in whatever an event was given, gave or said, long payloads included, as it was written: nothing
+    stands for something else."""
+    state = book.session()
+    book.tool(state, params={"q": 'say "100 %"\nor less'}, returns="x" * 3000 + "Needle")
+    book.llm(state, "first", "second", completion="third")
+    first, second = (row[0] for row in book.rows("SELECT seq FROM events ORDER BY seq"))
+
+    def found(text: str) -> list[int]:
+        answer = site.get(f"/sessions/{state.id}/matches.json", params={"q": text}).json()["events"]
+        assert isinstance(answer, list)
+        return answer
+
+    for text in ('"100 %"', "needle", '%"\nor'):
+        assert found(text) == [first], text
+    for text in ("second", "THIRD"):
+        assert found(text) == [second], text
+    for text in ("1__", "100%", "first", "", "nothing"):
+        assert found(text) == [], text
 
 
 def test_what_is_not_there(book: Book, site: Site) -> None:
@@ -158,6 +179,7 @@ def test_no_statement_goes_through_all_events(book: Book) -> None:
         for sql, values in (
             (told.EVENTS, (1,)), (told.NEWEST, (1,)), (detail.BY_ID, (1, b"")), (detail.BY_SEQ, (1, 1)),
             (detail.WHOLE, (1,)), (detail.NAMED, (1,)), (detail.BELOW, (1, b"", 20)), (detail.ERRORS, (1, b"", 20)),
-            (talk.TOOLS, (1, 0, 1)), (session_media.PICTURED, (1,)), (session.BEFORE, {"seq": 1}),
+            (talk.TOOLS, (1, 0, 1)), (session_media.PICTURED, (1,)),
+            (containing.HOLDING, {"session": 1, "text": "", "most": 1}), (session.BEFORE, {"seq": 1}),
         ):  # fmt: skip
             assert scanned(connection, sql, values) == [], sql

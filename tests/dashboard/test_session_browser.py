@@ -109,6 +109,9 @@ def test_keys_and_history(waterfall: Page) -> None:
     assert str(2**60 + 1) in pane(waterfall).inner_text()
     waterfall.go_back()
     pane(waterfall).get_by_role("heading", name="Timeout").wait_for()
+    waterfall.go_back()
+    pane(waterfall).wait_for(state="hidden")
+    waterfall.go_forward()
     waterfall.go_forward()
     pane(waterfall).get_by_role("heading", name="second search").wait_for()
     waterfall.goto("about:blank")
@@ -121,7 +124,7 @@ def test_keys_and_history(waterfall: Page) -> None:
 
 def test_folding_and_filters(waterfall: Page) -> None:
     """The left key folds what happened in the course of an event, the right one shows it again; a text and the kinds
-    leave rows out, and the URL keeps that."""
+    leave rows out (a text that stands in an event as well), and the URL keeps that."""
     waterfall.keyboard.press("j")
     waterfall.keyboard.press("ArrowLeft")
     assert rows(waterfall) == ["plan", "m"]
@@ -132,6 +135,9 @@ def test_folding_and_filters(waterfall: Page) -> None:
     waterfall.locator(".count", has_text="2 of 5").wait_for()
     assert rows(waterfall) == ["first search", "second search"]
     waterfall.keyboard.press("Escape")
+    waterfall.locator("[data-filter]").fill("is all")
+    waterfall.locator(".count", has_text="1 of 5").wait_for()
+    assert rows(waterfall) == ["m"]
     waterfall.locator("[data-filter]").fill("")
     waterfall.get_by_role("button", name="tools").click()
     waterfall.locator(".count", has_text="3 of 5").wait_for()

@@ -33,6 +33,7 @@ PAGES = {
     "/sessions/{id}": Page("session", "session.html"),
     "/sessions/{id}/columns.json": Page("session:event_columns", None),
     "/sessions/{id}/scores.json": Page("scores", None),
+    "/sessions/{id}/matches.json": Page("session:matches", None),
     "/sessions/{id}/events/{event}.json": Page("session:event", None),
     "/errors": Page("errors", "errors.html"),
     "/errors/{fingerprint}": Page("error", "error.html"),

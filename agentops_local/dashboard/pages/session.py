@@ -8,6 +8,7 @@ from importlib import import_module
 from agentops_local.analytics import story
 from agentops_local.analytics.one_session.asked import asked as asked_of
 from agentops_local.analytics.one_session.columns import columns, newest
+from agentops_local.analytics.one_session.containing import containing
 from agentops_local.analytics.one_session.detail import detail
 from agentops_local.analytics.one_session.why import Why, why
 from agentops_local.analytics.owners import Owner
@@ -61,6 +62,12 @@ def event_columns(asked: Asked) -> dict[str, object]:
         if after is not None and after.isdecimal() and newest(connection, session_id) <= int(after[:19]):
             return {"unchanged": True}
         return columns(connection, session_id).to_json()
+
+
+def matches(asked: Asked) -> dict[str, object]:
+    """The numbers of the events that hold a text, `q`."""
+    with asked_of(asked.db, asked.path["id"]) as (connection, (found,)):
+        return {"events": containing(connection, found.seq, asked.one("q", "") or "")}
 
 
 def event(asked: Asked) -> dict[str, object]:

@@ -24,6 +24,7 @@ let model, rows, minimap;
 let view = [0, 1]; // the stretch of time that is seen, in units
 let wanted = null; // an event that the URL names, until its row is known
 const hidden = new Set(); // kinds that are not seen
+let holding = new Set(); // events that hold the text of the filter, by their numbers
 
 async function fetched(after = 0) {
   const answer = await fetch(box.dataset.url + (after ? `?after=${after}` : ""), { credentials: "same-origin" });
@@ -43,7 +44,7 @@ function arrange() {
   rows.window = view;
   rows.inLanes = lanes;
   rows.show(model.seen({
-    hidden, text: field.value, window: view, lanes, folded: rows.folded, foldedLanes: rows.foldedLanes,
+    hidden, text: field.value, holding, window: view, lanes, folded: rows.folded, foldedLanes: rows.foldedLanes,
   }));
   minimap.mark(view);
   drawAxis();
@@ -77,6 +78,27 @@ function remember() {
     lanes: lanesBox.checked === model.lanes.length > 1 ? "" : lanesBox.checked ? "1" : "0",
     from: whole ? "" : (view[0] * model.unit).toFixed(6), to: whole ? "" : (view[1] * model.unit).toFixed(6),
   });
+}
+
+let looking = null;
+/** Asks which events hold the text of the filter: names and kinds are known here, what was said is not. */
+async function look() {
+  looking?.abort();
+  const text = field.value.trim();
+  holding = new Set();
+  if (text.length < 2) return;
+  looking = new AbortController();
+  const { signal } = looking;
+  try {
+    const answer = await fetch(`${box.dataset.matches}?q=${encodeURIComponent(text)}`, { credentials: "same-origin", signal });
+    if (!answer.ok) return;
+    const { events } = await answer.json();
+    if (signal.aborted) return;
+    holding = new Set(events);
+    arrange();
+  } catch {
+    // given up for a later one, or the server is away: names are filtered all the same
+  }
 }
 
 // Choosing --------------------------------------------------------------------------------------------------------
@@ -235,7 +257,7 @@ function wire() {
   let typing = 0;
   field.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => { arrange(); remember(); }, 80);
+    typing = setTimeout(() => { arrange(); remember(); look(); }, 80);
   });
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape" || event.key === "Enter") grid.focus();
@@ -331,6 +353,7 @@ async function begin() {
   minimap.draw();
   wire();
   reach();
+  look();
   performance.mark("waterfall");
   document.addEventListener("changed", (event) => catchUp(event.detail.seq));
 }

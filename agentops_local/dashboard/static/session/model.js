@@ -128,7 +128,7 @@ export class Model {
    * The rows that are seen, from top to bottom; a lane's head is the negative of its number, from -1. With them, how far
    * each is indented.
    */
-  seen({ hidden, text, window, lanes, folded, foldedLanes }) {
+  seen({ hidden, text, holding, window, lanes, folded, foldedLanes }) {
     const fits = this.#fitting(text);
     const away = new Uint8Array(this.length); // 1: within what is folded
     const level = lanes ? new Int32Array(this.length) : this.depth;
@@ -142,7 +142,7 @@ export class Model {
       }
       if (away[row] || hidden.has(this.kindOf[this.what[row]])) continue;
       if (this.start[row] > to || this.start[row] + Math.max(0, this.duration[row]) < from) continue;
-      if (fits && !fits.what[this.what[row]] && !fits.agent[this.agent[row]]) continue;
+      if (fits && !fits.what[this.what[row]] && !fits.agent[this.agent[row]] && !holding.has(this.seq[row])) continue;
       groups[lanes ? this.lane[row] : 0].push(row);
     }
     if (!lanes) return { rows: groups[0], level };
