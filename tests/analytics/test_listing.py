@@ -145,7 +145,8 @@ def test_narrowed_down(book: Book, asked: dict[str, str]) -> None:
 
 
 def test_scored(book: Book) -> None:
-    """Sessions are picked by their scores, which are told with them."""
+    """Sessions are picked by their scores, which are told with them, and sorted by the average of one; those without it
+    come last where the best come first, page by page as by anything else."""
     from agentops_local.analytics.scoring import score
 
     ids = fill(book)
@@ -154,6 +155,8 @@ def test_scored(book: Book) -> None:
     score(ids[4], "helpful", 0.25, db=book.path)
     found = listing(where=parse(scores="helpful>=0.5"), db=book.path)
     assert [(row.id, row.scores) for row in found.rows] == [(ids[3], {"helpful": 0.75})]
+    rows = [row.id for page in pages(book, "-score:helpful") for row in page.rows]
+    assert (rows[:2], sorted(rows)) == ([ids[3], ids[4]], sorted(ids))
 
 
 @pytest.mark.parametrize("asked", [{}, {"tags": "nightly"}, {"state": "fail"}, {"model": "m1", "tags": "t0"}], ids=str)

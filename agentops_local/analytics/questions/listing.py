@@ -47,6 +47,10 @@ SORTS = {
     "tags": "s.tags",
     "agents": f"coalesce({_AGENTS}, '')",
 }
+SCORE = "score:"  # and the name of a score: by its average, those without it below all others
+_SCORED = """
+coalesce((SELECT avg(x.number) FROM scores x WHERE x.session = s.seq AND x.name = :score), -1e308)
+"""
 _KINDS = ("tools", "actions")
 _TEXTS = ("id", "state", "tags", "agents")
 
@@ -148,7 +152,7 @@ def listing(
     """A page of the list of sessions.
 
     Args:
-        sort: one of `SORTS`; with "-" before it, the largest first.
+        sort: one of `SORTS`, or "score:" with the name of a score; with "-" before it, the largest first.
         limit: how many at most.
         where: which sessions: those that began in this time, have these tags and are in this state, and have any event
             of this agent, model or host.
@@ -161,8 +165,8 @@ def listing(
         DatabaseUnusable: there is no database.
     """
     column, downwards = sort.removeprefix("-"), sort.startswith("-")
-    if column not in SORTS:
-        raise WrongUse(f"sort must be one of {', '.join(SORTS)}, with - before it for the largest first, "
+    if column not in SORTS and not column.startswith(SCORE):
+        raise WrongUse(f"sort must be one of {', '.join(SORTS)}, score:NAME, with - before it for the largest first, "
                        f"not {shown(sort)}")  # fmt: skip
     with indexed(db) as connection:
         members = Membership(connection, where or Filter(), text)
@@ -190,7 +194,8 @@ class _Page:
 
     def __init__(self, connection: sqlite3.Connection, column: str, downwards: bool, picked: str | None) -> None:
         self._connection = connection
-        self._value = SORTS[column]
+        self._value = SORTS.get(column, _SCORED)
+        self._score = column.removeprefix(SCORE)
         self._joined = OF_KIND.format(column) if column in _KINDS else ""
         self._downwards = downwards
         self._picked = picked
@@ -201,7 +206,7 @@ class _Page:
         beyond = "" if place is None else f"WHERE (value, id) {'<' if down else '>'} (:value, :id)"
         sql = ROWS.format(value=self._value, joined=self._joined, beyond=beyond, order="DESC" if down else "ASC")
         value, id_ = place or (None, None)
-        values = {"picked": self._picked, "limit": limit, "value": value, "id": id_}
+        values = {"picked": self._picked, "limit": limit, "value": value, "id": id_, "score": self._score}
         return self._connection.execute(sql, values).fetchall()
 
     def goes_on(self, column: str, found: Sequence[Listed], backwards: bool) -> bool:
