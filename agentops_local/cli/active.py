@@ -31,7 +31,7 @@ _COLUMNS = (
 @db_option
 @click.pass_obj
 def active(settings: Settings, quiet: str, as_json: bool) -> None:
-    """List the sessions that run, and point out those that seem stuck.
+    """List the sessions that run; some may be stuck.
 
     QUIET is how long ago anything was recorded into a session; a call under way is recorded when it ends, so a quiet
     session waits for a long call, or is stuck. Sessions of other machines are listed as unknown: whether their

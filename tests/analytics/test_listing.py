@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_a_row_is_a_summary(book: Book) -> None:
                 assert row.duration_s == one.duration_s
 
 
-VALUES = {
+VALUES: dict[str, Callable[[Listed], Any]] = {
     "id": lambda row: row.id, "started": lambda row: row.init_us, "duration": lambda row: row.duration_s,
     "state": lambda row: row.state, "cost": lambda row: row.group.cost_pusd, "events": lambda row: row.group.events,
     "tokens": lambda row: row.group.tokens["prompt_tokens"] + row.group.tokens["completion_tokens"],

@@ -16,8 +16,8 @@ from tests.cli.calling import COMMAND, call, environment, execute, on_terminal
 
 OURS = [
     "sessions", "show", "tail", "stats", "cost", "top", "errors", "why", "slow", "compare", "context", "active",
-    "search", "sql", "export", "import", "pack", "merge", "replay", "rm", "erase", "prune", "backup", "restore",
-    "doctor",
+    "search", "sql", "score", "export", "import", "pack", "merge", "replay", "rm", "erase", "prune", "backup",
+    "restore", "doctor",
 ]  # fmt: skip
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 

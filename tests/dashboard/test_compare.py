@@ -10,7 +10,7 @@ def ask(book: Book, state: SessionState, *texts: str, completion: str = "yes") -
     """A call with a system prompt and some messages."""
     roles = ("system", *("user", "assistant") * len(texts))
     prompt = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
-    book.add(state, LLMEvent(prompt=prompt, completion=completion, model="m", cost="0.5"))
+    book.add(state, LLMEvent(prompt=prompt, completion=completion, model="m", cost=0.5))
 
 
 def two(book: Book) -> tuple[str, str]:

@@ -81,7 +81,7 @@ def _add(connection: sqlite3.Connection, rows: Iterable[sqlite3.Row], sums: Sums
     names = Names(connection)
     cells = Cells(names)
     errors = []
-    asked = []
+    asked: list[tuple[int, int]] = []
     for row in rows:
         if empty is not None and row["session"] == empty[0]:  # it only keeps numbers from being given twice
             continue
