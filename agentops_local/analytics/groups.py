@@ -31,6 +31,7 @@ from agentops_local.analytics.totals import dollars
 TOKENS = ("prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 _ALL = f"SELECT key, {', '.join(SUMS)} FROM idx.sums WHERE dimension = ?"  # noqa: S608 - our own text
+_WITHIN = f"{_ALL} AND key >= ? AND key < ?"
 _SPREAD = "SELECT what, code, events FROM idx.spread"
 _COLUMNS = ", ".join(CELL)
 CELLS = """
@@ -162,6 +163,7 @@ class Counting:
         self._sessions = list(filters.sessions(connection, where.of_sessions)) if where.picks_sessions else None
         # What is counted: a table of cells, and a condition for them; the events at the edges of a time come apart.
         self._counted = [("idx.cells", self._conditions())]
+        self._slots: tuple[int, int] | None = None  # whole ones, where nothing but a time is asked for
         if where.since_us is not None or where.until_us is not None:
             self._cut_time()
 
@@ -285,21 +287,27 @@ class Counting:
         """The sums by one dimension; a key may have several rows, which are to be added up."""
         if not self.is_narrowed:
             return self._connection.execute(_ALL, (dimension,)).fetchall()
+        tables, whole = self._counted, []
+        if dimension == "slot" and self._slots is not None:
+            tables, whole = self._counted[1:], self._connection.execute(_WITHIN, (dimension, *self._slots)).fetchall()
         sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
         times = ", join_times(times) AS times" if spread else ""
-        self._connection.create_aggregate("join_times", 1, _Joined)  # type: ignore[arg-type]  # as sqlite3 calls it
+        self._connection.create_aggregate("join_times", 1, codes.Joined)  # type: ignore[arg-type]  # as sqlite3 calls it
         try:
-            return self._asked(CELLS, dimension=dimension, sums=sums + times)
+            return whole + self._asked(CELLS, tables, dimension=dimension, sums=sums + times)
         except sqlite3.DatabaseError as error:
             if _OVERFLOW not in str(error):
                 raise
-            return self._asked(CELLS, dimension=dimension, sums=", ".join(map(exact_sum, SUMS)) + times)
+            exact = ", ".join(map(exact_sum, SUMS))
+            return whole + self._asked(CELLS, tables, dimension=dimension, sums=exact + times)
 
-    def _asked(self, sql: str, **parts: object) -> list[sqlite3.Row]:
+    def _asked(
+        self, sql: str, tables: Sequence[tuple[str, str]] | None = None, **parts: object
+    ) -> list[sqlite3.Row]:  # fmt: skip
         """The rows of a question, of each table of cells in turn."""
         values = {"sessions": json.dumps(self._sessions)}
         found = []
-        for cells, where in self._counted:
+        for cells, where in self._counted if tables is None else tables:
             found += self._connection.execute(sql.format(cells=cells, where=where, **parts), values).fetchall()
         return found
 
@@ -335,6 +343,8 @@ class Counting:
         slot = "c.slot" if self._is_short(first, end) else "+c.slot"  # the +: not by the index of slots
         whole = f"{condition} AND {slot} >= {first:d} AND {slot} < {end:d}"
         self._counted = [("idx.cells", whole), ("temp.edge", condition)]
+        if self._where == Filter(self._where.since_us, self._where.until_us):
+            self._slots = first, end
 
     def _is_short(self, first: int, end: int) -> bool:
         """Whether a time is so short that its cells are better looked up one by one than all of them gone through."""
@@ -353,19 +363,6 @@ class Counting:
                 for _ in range(failed.get(row["id"], 0)):
                     cells.fail(place(names, row))
         return cells.rows()
-
-
-class _Joined:
-    """An aggregate of SQL: the codes of cells, one after the other."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def step(self, part: bytes) -> None:
-        self._parts.append(part)
-
-    def finalize(self) -> bytes:
-        return b"".join(self._parts)
 
 
 def ranked(groups: dict[str, Group]) -> list[tuple[str, Group]]:

@@ -91,6 +91,22 @@ def test_days(book: Book) -> None:
         assert one.percentiles == ((None,) * 3 if ranks is None else pytest.approx(ranks, rel=0.001))
 
 
+def test_a_time_is_cut_to_the_microsecond(book: Book) -> None:
+    """By day, too, those events count that began at the first moment of a time or later, and before its end, wherever
+    these fall in the slots of the index."""
+    slot = 900_000_000
+    begun = BEGUN - BEGUN % slot
+    state = book.session(began=begun)
+    times = [begun + place * slot + offset for place in range(4) for offset in (0, 1, slot // 2, slot - 1)]
+    for time in times:
+        book.add(state, book.timed(LLMEvent(model="m"), time, 5))
+    for since in (None, begun, begun + 1, begun + slot // 2, begun + slot, begun + 2 * slot - 1):
+        for until in (None, begun + slot - 1, begun + slot, begun + 2 * slot, begun + 2 * slot + 1, begun + 4 * slot):
+            found = asked(book, "day", Filter(since, until))
+            meant = [time for time in times if (since or 0) <= time < (until or times[-1] + 1)]
+            assert sum(one.count for one in found.values()) == len(meant), (since, until)
+
+
 @pytest.mark.parametrize("where", WHERES, ids=("all", "time", "tag", "model"))
 def test_the_whole(book: Book, where: Filter) -> None:
     """The whole counts each event once, whatever it is broken down by; where an event is in one row alone, the rows add

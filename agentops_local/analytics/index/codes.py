@@ -64,3 +64,18 @@ def percentiles(spread: Mapping[int, int], percents: Sequence[int]) -> list[floa
     ordered = sorted(spread)
     seen = list(accumulate(map(spread.__getitem__, ordered)))
     return [duration(ordered[bisect_left(seen, rank)]) / 1e6 for rank in ranks] or [None] * len(percents)
+
+
+class Joined:
+    """An aggregate of SQL: the codes of cells, one after the other."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def step(self, part: bytes) -> None:
+        """Takes those of a cell."""
+        self._parts.append(part)
+
+    def finalize(self) -> bytes:
+        """All of them."""
+        return b"".join(self._parts)
