@@ -15,6 +15,12 @@ from agentops_local.errors import WrongUse, shown
 BY = ("model", "tool", "agent", "tag", "host", "day")
 _ONE_KIND = {"model": "llms", "tool": "tools"}  # which alone are counted, where it is by their names
 
+# How many LLM calls took how long.
+SPREAD = """
+SELECT code, sum(events) FROM idx.spread WHERE what IN (SELECT id FROM idx.names WHERE kind = 'llms')
+GROUP BY code HAVING sum(events) > 0
+"""
+
 
 @dataclass(frozen=True)
 class Share:
@@ -97,11 +103,12 @@ def breakdown(
             groups = _counted(counting, by, utc)
             total = _joined(groups.values())
         else:
-            named = counting.kinds_and_names()
+            summed = by == "tag" and not counting.is_narrowed  # by SQLite: there are many durations of each name
+            named = counting.kinds_and_names(spread=not summed)
             calls = {name: group for (of, name), group in named.items() if of == (kind or "llms")}
             groups = _counted(counting, by, utc) if by == "tag" else calls
             total = _joined(group for (of, _), group in named.items() if kind in (None, of))
-            total.spread = _joined(calls.values()).spread
+            total.spread = dict(connection.execute(SPREAD).fetchall()) if summed else _joined(calls.values()).spread
     whole = _share("", total, total, kind)
     shares = [_share(name, group, total, kind) for name, group in groups.items()]
     order: Callable[[Share], object] = lambda share: (-share.count, -share.group.events, share.name)  # noqa: E731
