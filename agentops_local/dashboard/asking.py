@@ -12,6 +12,7 @@ from agentops_local.analytics.filters import Filter
 from agentops_local.errors import WrongUse, shown
 
 RANGES = {"1h": "hour", "24h": "day", "7d": "week", "30d": "month", "all": "all time"}
+_USUAL = {"/": "7d", "/index.json": "7d"}  # who comes to the overview asks of this week
 FILTERS = ("range", "since", "until", "tag", "agent", "model", "state", "host", "score")
 
 
@@ -64,7 +65,7 @@ class Asked:
         Raises:
             WrongUse: it is none of them.
         """
-        found = self.one("range", "all") or "all"
+        found = self.one("range") or _USUAL.get(self.here, "all")
         if found not in RANGES:
             raise WrongUse(f"range must be one of {', '.join(RANGES)}, not {shown(found)}")
         return found
@@ -96,7 +97,7 @@ class Asked:
         return f"{self.root}{quote(path)}" + (f"?{query}" if query else "")
 
     def same(self, **changes: object) -> str:
-        """The URL of this page, with changes to any of its choices; of the page as a whole, also where only a part of it
-        was asked for."""
+        """The URL of this page, with changes to any of its choices; of the whole page, also where only a part of it was
+        asked for."""
         others = {name: list(values) for name, values in self.query.items() if name not in (*FILTERS, "part")}
         return self.link(self.here, **{**others, **changes})

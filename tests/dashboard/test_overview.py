@@ -32,7 +32,8 @@ def test_what_it_tells(book: Book, site: Site) -> None:
     """The overview has the sums of the time chosen, the dearest runs, what fails, what runs and the cost of each day;
     in HTML and, with the same numbers, as JSON."""
     fill(book)
-    found = site.json("/index.json")
+    found = site.json("/index.json")  # of this week, unless another time is chosen
+    assert [tool["failed"] for tool in found["tools"]] == [1]
     assert {tile["name"]: tile["value"] for tile in found["tiles"]} == {
         "cost": 2.5, "sessions": 2, "LLM calls": 2, "tokens": 1212, "errors": 1,
     }  # fmt: skip
@@ -134,7 +135,7 @@ def test_times_are_the_viewers(book: Book, browser: object, site: Site) -> None:
     book.llm(state, "x", cost="1")
     context = browser.new_context(base_url=site.url, timezone_id="Asia/Tokyo", locale="en-GB")  # type: ignore[attr-defined]
     tab = context.new_page()
-    tab.goto("/")
+    tab.goto("/?range=all")
     time = tab.locator("section[aria-labelledby=dear] time").first
     assert re.search(r"\b1 Feb|Feb 1\b", time.inner_text())
     assert "2026-01-31T23:30:00.000000+00:00" in (time.get_attribute("title") or "")

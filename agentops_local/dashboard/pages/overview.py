@@ -29,9 +29,7 @@ def overview(asked: Asked) -> dict[str, object]:
         counting = Counting(connection, where)
         sessions = counting.sessions()
         dearest = most(connection, sessions, "cost", 8)
-        models = [
-            (name, group) for (kind, name), group in counting.kinds_and_names(spread=False).items() if kind == "llms"
-        ]  # fmt: skip
+        names = counting.kinds_and_names(spread=False)
         by_day = counting.costs_by_day_and_model()
         before = _period_before(where, now)
         earlier = None if before is None else Counting(connection, before).sessions()
@@ -39,6 +37,7 @@ def overview(asked: Asked) -> dict[str, object]:
             {"url": one.url, "waiting": one.waiting, "sent": one.sent, "given_up": one.given_up}
             for one in uploads(connection)
         ]
+        (ever,) = connection.execute("SELECT count(*) FROM sessions WHERE id <> ''").fetchone()
     whole = _joined(sessions)
     return {
         "tiles": _tiles(len(sessions), whole, earlier),
@@ -46,7 +45,9 @@ def overview(asked: Asked) -> dict[str, object]:
         "top": [one.to_json() for one in dearest],
         "errors": [one.to_json() for one in errors(limit=6, where=where, db=asked.db)],
         "active": [one.to_json() for one in active(limit=10, db=asked.db, now=now)],
-        "models": _shares(models, float(whole.cost)),
+        "models": _shares(names, float(whole.cost)),
+        "tools": _failing(names),
+        "ever": ever,
         "uploads": {"targets": sent, "daemon": is_served(asked.db)},
         "now": iso(now),
     }
@@ -106,8 +107,19 @@ def _days(costs: dict[tuple[str, str], int]) -> dict[str, object]:
     return {"days": days, "series": series, "chart": stacked(days, series, "US dollars")}
 
 
-def _shares(models: list[tuple[str, Group]], whole: float) -> list[dict[str, object]]:
+def _failing(names: dict[tuple[str, str], Group]) -> list[dict[str, object]]:
+    """The tools that fail most, by how often."""
+    tools = [(name, group) for (kind, name), group in names.items() if kind == "tools"]
+    rows = sorted(tools, key=lambda item: (-item[1].failed, -item[1].events, item[0]))
+    return [
+        {"tool": name or None, "calls": group.events, "failed": group.failed, "rate": group.failed / group.events}
+        for name, group in rows[:8]
+    ]
+
+
+def _shares(names: dict[tuple[str, str], Group], whole: float) -> list[dict[str, object]]:
     """What each model cost, the dearest first."""
+    models = [(name, group) for (kind, name), group in names.items() if kind == "llms"]
     rows = sorted(models, key=lambda item: (-item[1].cost_pusd, -item[1].events, item[0]))
     return [
         {
