@@ -42,9 +42,10 @@ def site(book: Book) -> Iterator[Site]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real browser, without a screen."""
+    """A real browser, without a screen. Not for longer: Playwright keeps an event loop running in this thread, in which
+    no test of another module could run one of its own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("no chromium is installed")
