@@ -59,8 +59,11 @@ def checkpoint(connection: sqlite3.Connection, wal_file: str, mode: str, doubtfu
     Args:
         doubtful: a sync has failed earlier, and the WAL could not be renewed.
     """
+    if connection.in_transaction:  # which the closing rolls back; a script would commit it
+        return
     try:
-        connection.execute(f"PRAGMA wal_checkpoint({mode})")
+        # As a script: a statement that has begun and is not done is in the way of a handler that records just then.
+        connection.executescript(f"PRAGMA wal_checkpoint({mode})")
     except sqlite3.Error as error:
         if doubtful or is_doubtful(error):
             with suppress(sqlite3.Error, OSError):
