@@ -131,10 +131,6 @@ _SCROLL = """async () => {
     }
     return times.sort((a, b) => a - b);
 }"""
-_LISTEN = """new Promise((done) => {
-    new EventSource("/live").addEventListener("changed", () => done(1));
-    setTimeout(() => done(0), 5000);
-})"""
 
 
 def frames(tab: Page, share: float) -> float:
@@ -150,7 +146,9 @@ def many(browser: Browser, url: str) -> int:
     heard = 0
     for tab in tabs:
         tab.goto(url + "/sync")
-        heard += tab.evaluate(_LISTEN)
+    for tab in tabs:
+        tab.wait_for_selector("html[data-heard]", timeout=5000)
+        heard += 1
     context.close()
     return heard
 

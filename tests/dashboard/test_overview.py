@@ -94,6 +94,24 @@ def test_it_appears_by_itself(book: Book, page: Page) -> None:
     page.wait_for_selector("text=something new")
 
 
+def test_many_tabs(book: Book, page: Page) -> None:
+    """More tabs than a browser has connections to a server hear of what is new, also when the one that listens for all
+    is closed."""
+    state = book.session()
+    tabs = [page, *(page.context.new_page() for _ in range(8))]
+    for tab in tabs:
+        tab.goto("/sync")
+        tab.wait_for_selector("html[data-heard]")
+    book.tool(state)
+    for tab in tabs:
+        tab.wait_for_selector("html[data-heard='1']")
+    tabs[1].close()
+    page.goto("about:blank")
+    book.tool(state)
+    for tab in tabs[2:]:
+        tab.wait_for_selector("html[data-heard='2']")
+
+
 def test_keys(book: Book, page: Page) -> None:
     """With j and k one walks over the rows; / goes to the search, ? lists the keys, Escape closes them."""
     fill(book)

@@ -5,7 +5,12 @@ import { localise } from "./time.js";
 
 const root = document.documentElement.dataset.root ?? "";
 const badge = document.querySelector(".live");
+// Where a page is not trusted (http from another machine) there are no locks, and every tab listens for itself.
+const channel = navigator.locks ? new BroadcastChannel(`live ${root}`) : null;
 let source = null;
+let last = null; // what was heard
+let waiting = null; // for its turn to listen
+let left = null; // to be called when it no longer does
 let pending = false;
 let busy = false;
 let first = true;
@@ -65,33 +70,72 @@ function tell(state) {
   badge.querySelector("[data-live-text]").textContent = state.open ? `${state.open} open` : "";
 }
 
+function hear(state) {
+  last = state;
+  document.documentElement.dataset.heard = state.seq ?? "";
+  tell(state);
+  document.dispatchEvent(new CustomEvent("changed", { detail: state }));
+  if (!first) {
+    pending = true;
+    catchUp();
+  }
+  first = false;
+}
+
+// A browser opens six connections to a server at most, and each stream keeps one. So of all the tabs that are seen, one
+// listens, and tells the others; when it is closed or covered, the next one does.
+
 function open() {
   source = new EventSource(`${root}/live`);
   source.addEventListener("changed", (event) => {
     const state = JSON.parse(event.data);
-    tell(state);
-    document.dispatchEvent(new CustomEvent("changed", { detail: state }));
-    if (!first) {
-      pending = true;
-      catchUp();
-    }
-    first = false;
+    hear(state);
+    channel?.postMessage(state);
   });
 }
 
+function close() {
+  source?.close();
+  source = null;
+  left?.();
+  left = null;
+}
+
+async function queue() {
+  waiting = new AbortController();
+  channel.postMessage("what is new?");
+  try {
+    await navigator.locks.request(`live ${root}`, { signal: waiting.signal }, () => {
+      open();
+      return new Promise((resolve) => { left = resolve; });
+    });
+  } catch {
+    // covered before it was its turn
+  }
+}
+
 function follow() {
-  if (document.visibilityState === "visible") {
-    if (!source) open();
-  } else {
-    source?.close();
-    source = null;
+  if (document.visibilityState !== "visible") {
+    waiting?.abort();
+    waiting = null;
+    close();
     first = false; // what came meanwhile is fetched when the tab is seen again
+  } else if (!channel) {
+    if (!source) open();
+  } else if (!waiting) {
+    queue();
   }
 }
 
 /** Begins to listen. */
 export function listen() {
   if (!badge) return;
+  channel?.addEventListener("message", (event) => {
+    if (document.visibilityState !== "visible") return;
+    if (typeof event.data !== "string") hear(event.data);
+    else if (source && last) channel.postMessage(last);
+  });
   document.addEventListener("visibilitychange", follow);
+  addEventListener("pagehide", close);
   follow();
 }
