@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import codecs
 import json
-import math
 import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import orjson
+
+from agentops_local.digits import integer, number
 
 _CHUNK = 1 << 20  # bytes
 _FIRST = 1 << 20  # bytes of a first line after which a list is taken for one
@@ -86,20 +87,7 @@ def cleaned(value: Any) -> Any:
     return value
 
 
-def _integer(digits: str) -> int | str:
-    try:
-        number = int(digits)
-    except ValueError:  # longer than Python will convert
-        return digits
-    return number if -(1 << 63) <= number < 1 << 64 else digits
-
-
-def _number(digits: str) -> float | str:
-    number = float(digits)
-    return number if math.isfinite(number) else ("Infinity" if number > 0 else "-Infinity")
-
-
-_DECODER = json.JSONDecoder(parse_constant=str, parse_int=_integer, parse_float=_number)
+_DECODER = json.JSONDecoder(parse_constant=str, parse_int=integer, parse_float=number)
 
 
 # Lines ----------------------------------------------------------------------------------------------------------------

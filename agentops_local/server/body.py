@@ -8,12 +8,12 @@ and NUL, which databases refuse. All of it is taken. What JSON cannot hold becom
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import cast
 
 import orjson
 
+from agentops_local.digits import integer, number
 from agentops_local.recorder.payload import Encoded
 from agentops_local.serialize import dump
 from agentops_local.server.refusal import BadInput
@@ -54,7 +54,7 @@ def _parse(raw: bytes) -> object:
             pass  # perhaps a bare NaN
     try:
         text = raw.decode("utf-8-sig")
-        return json.loads(text, parse_constant=str, parse_int=_integer, parse_float=_number)
+        return json.loads(text, parse_constant=str, parse_int=integer, parse_float=number)
     except UnicodeDecodeError as error:
         raise BadInput(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError as error:
@@ -68,19 +68,6 @@ def _storable(escape: re.Match[bytes]) -> bytes:
     if text == rb"\u0000" or (len(text) == 6 and text[2:3] in b"dD"):
         return _REPLACEMENT
     return text
-
-
-def _integer(digits: str) -> int | str:
-    try:
-        number = int(digits)
-    except ValueError:  # longer than Python will convert
-        return digits
-    return number if -(1 << 63) <= number < 1 << 64 else digits
-
-
-def _number(digits: str) -> float | str:
-    number = float(digits)
-    return number if math.isfinite(number) else ("Infinity" if number > 0 else "-Infinity")
 
 
 def encode(value: object) -> bytes:
