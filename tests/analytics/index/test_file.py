@@ -64,6 +64,22 @@ def test_a_ruined_index_is_made_anew(book: Book, ruin: bytes | None) -> None:
     assert counted(book.path) == there(book.path) == 10
 
 
+def test_an_older_copy_that_has_grown(book: Book, tmp_path: Path) -> None:
+    """Where an older copy was put back and has grown beyond what was counted before anybody asked, other events have the
+    same numbers; they are counted, not those that were there."""
+    fill(book)
+    book.close()
+    shutil.copy(book.path, tmp_path / "older.db")
+    state = book.session()
+    for _ in range(5):
+        book.tool(state, "gone")
+    book.close()
+    assert stats(db=book.path).tools["gone"].events == 5
+    shutil.copy(tmp_path / "older.db", book.path)
+    fill(book, 7)
+    assert {name: group.events for name, group in stats(db=book.path).tools.items()} == {"search": 12}
+
+
 def test_another_database_in_its_place(book: Book, tmp_path: Path) -> None:
     """The index of another database, or of a later state of this one, is known as that, and made anew."""
     fill(book)
