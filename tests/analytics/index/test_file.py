@@ -65,8 +65,8 @@ def test_a_ruined_index_is_made_anew(book: Book, ruin: bytes | None) -> None:
 
 
 def test_an_older_copy_that_has_grown(book: Book, tmp_path: Path) -> None:
-    """Where an older copy was put back and has grown beyond what was counted before anybody asked, other events have the
-    same numbers; they are counted, not those that were there."""
+    """Where an older copy was put back and has grown beyond what was counted before anybody asked, other events have
+    the same numbers; they are counted, not those that were there."""
     fill(book)
     book.close()
     shutil.copy(book.path, tmp_path / "older.db")

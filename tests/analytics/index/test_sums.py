@@ -220,6 +220,17 @@ def test_an_error_before_what_failed(book: Book) -> None:
     compare(book, Filter())
 
 
+def test_sums_beyond_64_bits(book: Book) -> None:
+    """Sums that no 64 bits hold are exact, whether of one catch-up or of several, with a filter or without."""
+    state = sessions(book)[0]
+    for _ in range(2):
+        for _ in range(100):
+            call = LLMEvent(model="a", cost=Decimal(HUGE_COST).scaleb(-12), prompt_tokens=HUGE_COUNT)
+            book.add(state, book.timed(call, BEGUN, 1))
+        compare(book, Filter())
+        compare(book, Filter(tags=("one",)))
+
+
 def test_pieces(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     """In however many pieces the index is brought up to date, the sums are the same."""
     monkeypatch.setattr(catch_up, "PIECE", 2)
